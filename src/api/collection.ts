@@ -1,0 +1,281 @@
+/**
+ * The contract between operator, collector and analyser: the plan a collector gets, and the records it writes.
+ * A pack is a folder of parts; `manifest.json` is the last of them. The same pack comes from a cluster and from one machine.
+ * All sizes are bytes, all times milliseconds unless a name says otherwise.
+ */
+import { z } from "zod";
+
+/** Version of the pack's format. Readers refuse a newer one. */
+export const PACK_SCHEMA = 1;
+
+const Count = z.int().nonnegative();
+const Size = z.int();
+
+/** What one collector is told to do. It gets this as JSON and has no other input and no rights in the Kubernetes API. */
+export const CollectionPlan = z.object({
+  schema: z.literal(PACK_SCHEMA),
+  collection: z.string().max(63),
+  purpose: z.enum(["Diagnose", "Validate"]),
+  investigation: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }).optional(),
+  node: z.string().optional(),
+  pods: z.array(
+    z.object({
+      namespace: z.string(),
+      name: z.string(),
+      uid: z.string(),
+      role: z.enum(["Preserved", "Serving"]),
+      /** Containers as the API server knew them when the plan was made. One that restarts gets a new id: its name stays unknown to the collector. */
+      containers: z.array(z.object({ name: z.string(), id: z.string(), limitBytes: Size.optional() })),
+    }),
+  ),
+  intervalMs: Count,
+  durationMs: Count,
+  /** Reads that may stall the target for longer, all together, are left out. */
+  stallBudgetMs: Count,
+});
+export type CollectionPlan = z.infer<typeof CollectionPlan>;
+
+/** The kinds of memory a cgroup is charged for; disjoint (`file` without shmem). A kind the kernel does not tell is absent, never 0. */
+export const MEMORY_KINDS = ["anon", "file", "shmem", "kernel", "sock", "swap"] as const;
+export type MemoryKind = (typeof MEMORY_KINDS)[number];
+
+export const Pressure = z.object({
+  some: z.object({ avg10: z.number(), avg60: z.number(), avg300: z.number(), totalUs: Count }),
+  full: z.object({ avg10: z.number(), avg60: z.number(), avg300: z.number(), totalUs: Count }).optional(),
+});
+export type Pressure = z.infer<typeof Pressure>;
+
+export const NodeReading = z.object({
+  /** /proc/meminfo in bytes, by the kernel's own names (MemTotal, MemAvailable, AnonPages, …). */
+  meminfo: z.record(z.string(), Size),
+  /** The fields of /proc/vmstat that bear on memory (pgfault, pgmajfault, pswpin, oom_kill, workingset_refault_*, …). */
+  vmstat: z.record(z.string(), Size),
+  pressure: Pressure.optional(),
+});
+export type NodeReading = z.infer<typeof NodeReading>;
+
+export const CgroupReading = z.object({
+  /** Path below the hierarchy's root, as in oom_memcg of the kernel's report. */
+  path: z.string(),
+  version: z.union([z.literal(1), z.literal(2)]),
+  usageBytes: Size,
+  /** Absent: no limit. */
+  limitBytes: Size.optional(),
+  highBytes: Size.optional(),
+  peakBytes: Size.optional(),
+  kinds: z.partialRecord(z.enum(MEMORY_KINDS), Size),
+  /** memory.stat by the names of cgroup v2 (v1's total_* keys are translated), bytes or counts as the kernel has them. */
+  stat: z.record(z.string(), Size),
+  /** memory.events by the names of cgroup v2: low, high, max, oom, oom_kill, oom_group_kill. v1: max = failcnt, oom_kill from oom_control. */
+  events: z.record(z.string(), Size),
+  pressure: Pressure.optional(),
+});
+export type CgroupReading = z.infer<typeof CgroupReading>;
+
+export const ProcessReading = z.object({
+  pid: Count,
+  /** Field 22 of /proc/PID/stat, clock ticks after boot. (pid, startTicks) is the process; pid alone is not. */
+  startTicks: Count,
+  ppid: Count,
+  /** Pid in the innermost pid namespace. */
+  innerPid: Count.optional(),
+  /** At most 15 bytes, as the kernel has it; hostile text, escaped by whoever shows it. */
+  comm: z.string(),
+  threads: Count,
+  /** From /proc/PID/status: VmSize, VmRSS, RssAnon, RssFile, RssShmem, VmSwap, VmPTE, in bytes. */
+  status: z.record(z.string(), Size),
+  /** From /proc/PID/smaps_rollup: Pss, Pss_Anon, Pss_File, Pss_Shmem, Private_Clean, Private_Dirty, Shared_Clean, Shared_Dirty, Anonymous, AnonHugePages, Swap, SwapPss, in bytes. */
+  rollup: z.record(z.string(), Size).optional(),
+  /** Why there is no rollup: OverBudget, NoPermission, Gone, TimedOut, Stopped, NotDue. */
+  rollupSkipped: z.string().optional(),
+  /** How long the read of smaps_rollup took, in milliseconds. */
+  rollupMs: z.number().optional(),
+});
+export type ProcessReading = z.infer<typeof ProcessReading>;
+
+/** One line of a `readings` part. */
+export const Sample = z.object({
+  /** Counts from 0 over the whole collection. */
+  index: Count,
+  time: z.string(),
+  /** Milliseconds since the first sample, by a clock that never jumps. */
+  elapsedMs: z.number(),
+  node: NodeReading,
+  pods: z.array(
+    z.object({
+      uid: z.string(),
+      /** The pod-level cgroup; absent when the pod is gone from the node. */
+      cgroup: CgroupReading.optional(),
+      containers: z.array(
+        z.object({
+          id: z.string(),
+          name: z.string().optional(),
+          cgroup: CgroupReading,
+          processes: z.array(ProcessReading),
+          /** Processes left out because of the cap. */
+          processesOmitted: Count.optional(),
+        }),
+      ),
+    }),
+  ),
+});
+export type Sample = z.infer<typeof Sample>;
+
+export const OomTask = z.object({
+  pid: Count,
+  comm: z.string(),
+  rssBytes: Size,
+  rssAnonBytes: Size.optional(),
+  rssFileBytes: Size.optional(),
+  rssShmemBytes: Size.optional(),
+  pgtablesBytes: Size,
+  swapBytes: Size.optional(),
+  oomScoreAdj: z.int(),
+});
+
+/** One kernel OOM report, as parsed from /dev/kmsg. Tasks of other tenants are dropped before it is written. */
+export const OomReport = z.object({
+  /** Milliseconds after boot of its first line. */
+  bootMs: z.number(),
+  /** Wall-clock time, computed from the boot time; as good as the clock then was. */
+  time: z.string().optional(),
+  constraint: z
+    .enum(["CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG"])
+    .optional(),
+  global: z.boolean(),
+  /** Whose limit was hit. */
+  oomMemcg: z.string().optional(),
+  /** Where the victim ran. */
+  taskMemcg: z.string().optional(),
+  invokedBy: z.string().optional(),
+  victim: z
+    .object({
+      pid: Count,
+      comm: z.string(),
+      uid: z.int().optional(),
+      totalVmBytes: Size.optional(),
+      anonRssBytes: Size.optional(),
+      fileRssBytes: Size.optional(),
+      shmemRssBytes: Size.optional(),
+      pgtablesBytes: Size.optional(),
+      oomScoreAdj: z.int().optional(),
+    })
+    .optional(),
+  /** The whole cgroup was killed (memory.oom.group). */
+  group: z.boolean(),
+  usageBytes: Size.optional(),
+  limitBytes: Size.optional(),
+  failcnt: Count.optional(),
+  /** memory.stat at the kill, as the report has it, in bytes. */
+  stat: z.record(z.string(), Size),
+  tasks: z.array(OomTask),
+  tasksOmitted: Count,
+  /** User-space instruction pointer of the task that hit the limit. */
+  userIp: z.string().optional(),
+  /** Pod uid and container id found in taskMemcg by its form; absent for a cgroup that is no pod's. */
+  podUid: z.string().optional(),
+  containerId: z.string().optional(),
+});
+export type OomReport = z.infer<typeof OomReport>;
+
+/** The `oom-reports` part. */
+export const OomReports = z.object({
+  reports: z.array(OomReport),
+  /** Reports of cgroups that are not in the plan; only counted. */
+  othersDropped: Count,
+  /** "callbacks suppressed", a ring buffer that wrapped, no permission. */
+  notes: z.array(z.string()),
+});
+export type OomReports = z.infer<typeof OomReports>;
+
+/** The `host` part: what a reader must know to understand the numbers. No host name, no addresses. */
+export const Host = z.object({
+  kernel: z.string(),
+  architecture: z.string(),
+  pageSizeBytes: Count,
+  cpus: Count,
+  memTotalBytes: Size,
+  swapTotalBytes: Size,
+  cgroup: z.enum(["v1", "v2", "hybrid"]),
+  cgroupDriver: z.enum(["cgroupfs", "systemd", "none"]),
+  runtime: z.enum(["containerd", "cri-o", "docker", "unknown", "none"]),
+  transparentHugepage: z.string().optional(),
+  /** What may be read here, and why not the rest. */
+  capabilities: z.array(z.object({ name: z.string(), available: z.boolean(), detail: z.string().optional() })),
+});
+export type Host = z.infer<typeof Host>;
+
+/**
+ * The kinds of parts. A client never names a file: a part is a kind and a number.
+ * `context` is the operator's own (workload, revisions, kills); a collector may not write it.
+ */
+export const PART_KINDS = ["host", "readings", "oom-reports", "context", "manifest"] as const;
+export type PartKind = (typeof PART_KINDS)[number];
+export const COLLECTOR_PART_KINDS: readonly PartKind[] = ["host", "readings", "oom-reports", "manifest"];
+
+/** File name of a part inside a pack, such as `readings-0003.ndjson`. */
+export function partFileName(kind: PartKind, index: number): string {
+  switch (kind) {
+    case "readings":
+      return `readings-${String(index).padStart(4, "0")}.ndjson`;
+    case "host":
+    case "oom-reports":
+    case "context":
+    case "manifest":
+      return `${kind}.json`;
+  }
+}
+
+/** Only `readings` has more than one part; no collection has more than this many. */
+export const MAX_PART_INDEX = 999;
+/** A larger part is refused. */
+export const MAX_PART_BYTES = 16 * 2 ** 20;
+/** A collection whose parts are larger together is refused. */
+export const MAX_COLLECTION_BYTES = 256 * 2 ** 20;
+/** A line of a `readings` part that is longer is skipped by readers, and counted. */
+export const MAX_LINE_BYTES = 4 * 2 ** 20;
+
+/** `manifest.json`: the last part. Its arrival ends the collection. */
+export const Manifest = z.object({
+  schema: z.literal(PACK_SCHEMA),
+  collection: z.string(),
+  tool: z.object({ name: z.literal("oomscope"), version: z.string() }),
+  started: z.string(),
+  finished: z.string(),
+  plan: CollectionPlan,
+  samples: Count,
+  samplesExpected: Count,
+  /** Complete: all that was planned. Partial: `skipped` says what is missing. */
+  outcome: z.enum(["Complete", "Partial"]),
+  parts: z.array(
+    z.object({ kind: z.enum(PART_KINDS), index: Count, bytes: Count, sha256: z.string(), lines: Count.optional() }),
+  ),
+  skipped: z.array(z.object({ what: z.string(), reason: z.string(), detail: z.string().optional() })),
+  cost: z.object({ stallMs: z.number(), cpuMs: z.number(), peakRssBytes: Size }),
+});
+export type Manifest = z.infer<typeof Manifest>;
+
+/** The `context` part, written by the operator beside what the collector sent. */
+export const Context = z.object({
+  target: z.object({ kind: z.string(), namespace: z.string(), name: z.string(), uid: z.string().optional() }),
+  container: z.string().optional(),
+  kills: z.array(z.record(z.string(), z.unknown())),
+  revisions: z.array(
+    z.object({
+      name: z.string(),
+      revision: z.string().optional(),
+      created: z.string().optional(),
+      images: z.array(z.string()),
+    }),
+  ),
+  pods: z.array(
+    z.object({
+      name: z.string(),
+      uid: z.string(),
+      role: z.enum(["Preserved", "Serving"]),
+      revision: z.string().optional(),
+      containers: z.array(z.object({ name: z.string(), id: z.string().optional(), limitBytes: Size.optional() })),
+    }),
+  ),
+});
+export type Context = z.infer<typeof Context>;

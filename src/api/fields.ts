@@ -1,0 +1,114 @@
+/**
+ * The building blocks of the three kinds: strings with a meaning (durations, quantities, names) and
+ * the zod dialect that `crd.ts` can turn into a structural schema. Nothing here knows a kind.
+ */
+import { z } from "zod";
+
+/** One CEL rule as the API server takes it (`x-kubernetes-validations`). */
+export interface Rule {
+  readonly rule: string;
+  /** A sentence that says what is allowed, not only what is wrong. */
+  readonly message: string;
+  readonly fieldPath?: string;
+  readonly reason?: "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueRequired" | "FieldValueDuplicate";
+}
+
+/** Attaches CEL rules to a schema; they end up in the CRD and are enforced by the API server. */
+export function rules(...list: readonly Rule[]): { "x-kubernetes-validations": readonly Rule[] } {
+  return { "x-kubernetes-validations": list };
+}
+
+/** A list whose items are merged by these keys under server-side apply. */
+export function listMap(...keys: readonly string[]): Record<string, unknown> {
+  return { "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys };
+}
+
+/** A list of unique scalars. */
+export const listSet: Record<string, unknown> = { "x-kubernetes-list-type": "set" };
+
+/** A list that one writer replaces as a whole. */
+export const listAtomic: Record<string, unknown> = { "x-kubernetes-list-type": "atomic" };
+
+/** A Go-style duration in hours, minutes and seconds, such as `30s` or `1h30m`. CEL's `duration()` takes it. */
+export const Duration = z
+  .string()
+  .max(16)
+  .regex(/^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$/)
+  .min(2);
+
+/** A duration that may also count days, such as `24h` or `7d`; for keeping things, never for timers below a minute. */
+export const LongDuration = z
+  .string()
+  .max(16)
+  .regex(/^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$/)
+  .min(2);
+
+/** A Kubernetes quantity of bytes, such as `512Mi` or `2Gi`. */
+export const Bytes = z
+  .string()
+  .max(24)
+  .regex(/^[0-9]{1,15}(Ki|Mi|Gi|Ti|k|M|G|T)?$/);
+
+/** The name of an object: a DNS subdomain. It has no slash, so it can never point into another namespace. */
+export const ObjectName = z
+  .string()
+  .min(1)
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+
+/** The name of a container: a DNS label. */
+export const ContainerName = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+
+/** RFC 3339, seconds, UTC; what the API server writes. */
+export const Time = z.string().max(40).meta({ format: "date-time" });
+
+/** A whole number that fits 64 bits on the server and 53 bits here: bytes, milliseconds, percent, counts. */
+export const Int = z.int();
+
+/** A CamelCase token that machines may compare. */
+export const Reason = z
+  .string()
+  .max(128)
+  .regex(/^[A-Z][A-Za-z0-9]*$/);
+
+/** Text for people. Machines never parse it. */
+export const Message = z.string().max(1024);
+
+/** Milliseconds of a duration that {@link Duration} or {@link LongDuration} has accepted. Throws RangeError otherwise. */
+export function durationMs(text: string): number {
+  const match = /^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text);
+  if (match === null || text === "") throw new RangeError(`"${text}" is not a duration such as 30s, 15m or 1h30m`);
+  const [, d = "0", h = "0", m = "0", s = "0"] = match;
+  return (((Number(d) * 24 + Number(h)) * 60 + Number(m)) * 60 + Number(s)) * 1000;
+}
+
+const BYTE_UNITS: Readonly<Record<string, number>> = {
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+};
+
+/**
+ * Bytes of a Kubernetes memory quantity, rounded up: `512Mi`, `1.5Gi`, `1e3`, `128974848`, `129M`, `400m`.
+ * Returns undefined for text that is no quantity, because limits are read from other people's objects.
+ */
+export function quantityBytes(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d*)?|\.\d+)(?:(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E)|[eE]([+-]?\d+))?$/.exec(text);
+  if (match === null) return undefined;
+  const [, digits = "0", unit, exponent] = match;
+  const factor =
+    unit === undefined
+      ? 10 ** Number(exponent ?? 0)
+      : (BYTE_UNITS[unit] ?? { Pi: 2 ** 50, Ei: 2 ** 60, P: 1e15, E: 1e18, m: 1e-3 }[unit] ?? Number.NaN);
+  const bytes = Math.ceil(Number(digits) * factor);
+  return Number.isFinite(bytes) ? bytes : undefined;
+}

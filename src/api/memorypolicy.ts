@@ -1,0 +1,328 @@
+/**
+ * MemoryPolicy and ClusterMemoryPolicy: what oomscope may do, to which workloads, and how. Plain declarative
+ * objects that Git can own: the operator never writes their spec.
+ */
+import { z } from "zod";
+import { Bytes, Duration, Int, LongDuration, ObjectName, listAtomic, listMap, listSet, rules } from "./fields.ts";
+import { Condition, GROUP, MitigationAction, ObjectMeta, VERSION, Verdict } from "./memoryinvestigation.ts";
+
+const LabelKey = z.string().max(317);
+
+export const LabelSelector = z.object({
+  matchLabels: z
+    .record(LabelKey, z.string().max(63))
+    .optional()
+    .describe("Labels that must all be there with these values."),
+  matchExpressions: z
+    .array(
+      z
+        .object({
+          key: LabelKey.describe("The label."),
+          operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]).describe("How it is compared."),
+          values: z.array(z.string().max(63)).max(32).optional().describe("Values for In and NotIn.").meta(listAtomic),
+        })
+        .meta(
+          rules({
+            rule: "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0",
+            message: "values are needed for In and NotIn, and must be left out for Exists and DoesNotExist",
+          }),
+        ),
+    )
+    .max(16)
+    .optional()
+    .describe("Expressions that must all hold.")
+    .meta(listAtomic),
+});
+export type LabelSelector = z.infer<typeof LabelSelector>;
+
+export const Mode = z.enum(["Observe", "Recommend", "Enforce"]);
+export type Mode = z.infer<typeof Mode>;
+
+export const Triggers = z.object({
+  oomKilled: z
+    .object({
+      count: Int.min(1).max(100).default(1).describe("This many kills …"),
+      within: Duration.default("15m").describe("… within this time open an investigation."),
+    })
+    .default({ count: 1, within: "15m" })
+    .describe("Open an investigation when containers are OOMKilled."),
+  memoryUsage: z
+    .object({
+      percentOfLimit: Int.min(1).max(100).default(90).describe("Percent of the memory limit."),
+      for: Duration.default("2m").describe("For this long."),
+    })
+    .optional()
+    .describe("Open an investigation before the kill, when usage stays near the limit (metrics.k8s.io)."),
+  growth: z
+    .object({ projectedOOMWithin: Duration.default("30m").describe("The limit would be reached within this time.") })
+    .optional()
+    .describe("Open an investigation before the kill, when memory grows steadily."),
+  nodeMemAvailable: z
+    .object({
+      percent: Int.min(1).max(100).default(8).describe("MemAvailable below this percent of the total."),
+      for: Duration.default("10m").describe("For this long."),
+    })
+    .optional()
+    .describe("Open an investigation when a node runs out of memory."),
+});
+
+export const PreserveSpec = z.object({
+  strategy: z
+    .enum(["Isolate", "Hold", "None"])
+    .default("Isolate")
+    .describe(
+      "Isolate: take the pod out of every selector, so that it is replaced and keeps its memory. Hold: leave its labels, guard it from eviction. None: preserve nothing.",
+    ),
+  minAvailable: Int.min(0).max(1000).default(1).describe("Never isolate when fewer ready pods than this would remain."),
+  ttl: LongDuration.default("24h").describe("The pod is released after this time."),
+});
+
+export const CollectSpec = z
+  .object({
+    interval: Duration.default("30s").describe("Time between two samples; at least 5s."),
+    duration: Duration.default("5m").describe("Time over which samples are taken; at most 1h."),
+    profile: z
+      .object({
+        enabled: z.boolean().default(false).describe("Whether a profile is taken."),
+        duration: Duration.default("30s").describe("How long the profile runs; at most 60s."),
+        frequencyHz: Int.min(1).max(999).default(99).describe("Samples per second on each CPU."),
+      })
+      .default({ enabled: false, duration: "30s", frequencyHz: 99 })
+      .describe("The profile of the suspect."),
+    stallBudget: Duration.default("1s").describe(
+      "Reads that may stall the target for longer, all together, are left out.",
+    ),
+  })
+  .meta(
+    rules(
+      {
+        rule: "duration(self.interval) >= duration('5s')",
+        message: "interval must be at least 5s",
+        fieldPath: ".interval",
+      },
+      {
+        rule: "duration(self.duration) <= duration('1h')",
+        message: "duration must be at most 1h",
+        fieldPath: ".duration",
+      },
+      {
+        rule: "duration(self.interval) < duration(self.duration)",
+        message: "interval must be shorter than duration, so that there are at least two samples",
+        fieldPath: ".interval",
+      },
+      {
+        rule: "duration(self.profile.duration) <= duration('60s')",
+        message: "profile.duration must be at most 60s",
+        fieldPath: ".profile.duration",
+      },
+      {
+        rule: "duration(self.profile.duration) <= duration(self.duration)",
+        message: "profile.duration must not be longer than duration",
+        fieldPath: ".profile.duration",
+      },
+      {
+        rule: "duration(self.stallBudget) <= duration('30s')",
+        message: "stallBudget must be at most 30s",
+        fieldPath: ".stallBudget",
+      },
+    ),
+  );
+export type CollectSpec = z.infer<typeof CollectSpec>;
+
+export const Mitigation = z
+  .object({
+    action: MitigationAction.describe("What to do."),
+    when: z
+      .object({
+        verdicts: z
+          .array(Verdict)
+          .max(22)
+          .optional()
+          .describe("Only for these verdicts. Default: any but Inconclusive and BoundedSteady.")
+          .meta(listSet),
+        minConfidencePercent: Int.min(50).max(100).default(80).describe("Only when the finding is at least this sure."),
+        onsetAfterRollout: z
+          .boolean()
+          .default(false)
+          .describe("Only when the growth began with the revision that runs now."),
+      })
+      .default({ minConfidencePercent: 80, onsetAfterRollout: false })
+      .describe("When this action may be taken."),
+    approval: z
+      .enum(["Automatic", "Manual"])
+      .default("Manual")
+      .describe("Manual: wait until a person approves this finding. Automatic needs mode Enforce."),
+    throttle: z
+      .object({
+        configMap: z
+          .object({
+            name: ObjectName.describe("A ConfigMap in the workload's namespace."),
+            set: z.record(z.string().max(253), z.string().max(1024)).describe("Keys and the values they get."),
+          })
+          .optional()
+          .describe("Set keys of a ConfigMap that the workload reads."),
+        env: z
+          .object({
+            container: z.string().max(63).describe("The container whose environment is changed."),
+            set: z.record(z.string().max(253), z.string().max(1024)).describe("Variables and the values they get."),
+          })
+          .optional()
+          .describe("Set environment variables of a container; the workload rolls out."),
+        replicas: z
+          .object({ max: Int.min(1).max(10000) })
+          .optional()
+          .describe("Lower the number of replicas."),
+      })
+      .optional()
+      .describe("How to throttle; only with action Throttle.")
+      .meta(
+        rules({
+          rule: "[has(self.configMap), has(self.env), has(self.replicas)].filter(x, x).size() == 1",
+          message: "throttle needs exactly one of configMap, env or replicas",
+        }),
+      ),
+    resize: z
+      .object({
+        maxBytes: Bytes.describe("The memory limit is never raised above this."),
+        factorPercent: Int.min(101).max(400).default(150).describe("The new limit in percent of the old one."),
+      })
+      .optional()
+      .describe("How to raise the limit; only with action Resize."),
+  })
+  .meta(
+    rules(
+      {
+        rule: "(self.action == 'Throttle') == has(self.throttle)",
+        message: "action Throttle needs the field throttle, and no other action may have it",
+      },
+      {
+        rule: "(self.action == 'Resize') == has(self.resize)",
+        message: "action Resize needs the field resize, and no other action may have it",
+      },
+    ),
+  );
+
+const policyFields = {
+  selector: LabelSelector.optional().describe(
+    "Workloads (by the labels of their pods) that the policy is for. Default: all of the namespace.",
+  ),
+  mode: Mode.default("Observe").describe(
+    "Observe: collect and diagnose, touch nothing. Recommend: also preserve a pod; mitigation waits for approval. Enforce: also mitigate.",
+  ),
+  triggers: Triggers.default({ oomKilled: { count: 1, within: "15m" } }).describe("What opens an investigation."),
+  preserve: PreserveSpec.default({ strategy: "Isolate", minAvailable: 1, ttl: "24h" }).describe(
+    "How a pod is kept for evidence.",
+  ),
+  collect: CollectSpec.default({
+    interval: "30s",
+    duration: "5m",
+    profile: { enabled: false, duration: "30s", frequencyHz: 99 },
+    stallBudget: "1s",
+  }).describe("What is collected on the node, and how long."),
+  mitigate: z
+    .array(Mitigation)
+    .max(6)
+    .optional()
+    .describe("Actions in order: the first whose conditions hold and which no guard refuses is taken.")
+    .meta(listMap("action")),
+  budget: z
+    .object({
+      cooldown: Duration.default("30m").describe(
+        "No new investigation of the same workload for this long after one has ended.",
+      ),
+      maxActive: Int.min(1)
+        .max(100)
+        .default(1)
+        .describe("Investigations that may be active at once under this policy."),
+      maxMitigationsPerDay: Int.min(0).max(100).default(2).describe("Mitigations in 24 hours under this policy."),
+    })
+    .default({ cooldown: "30m", maxActive: 1, maxMitigationsPerDay: 2 })
+    .describe("How much the policy may do."),
+  retention: z
+    .object({
+      evidence: LongDuration.default("7d").describe("Packs are deleted after this time."),
+      maxBytes: Bytes.default("2Gi").describe("Evidence of this policy never takes more than this."),
+    })
+    .default({ evidence: "7d", maxBytes: "2Gi" })
+    .describe("How long evidence is kept."),
+};
+
+const specRules = [
+  {
+    rule: "!has(self.mitigate) || self.mode == 'Enforce' || self.mitigate.all(m, m.approval == 'Manual')",
+    message: "approval Automatic needs mode Enforce",
+    fieldPath: ".mode",
+  },
+] as const;
+
+export const MemoryPolicySpec = z.object(policyFields).meta(rules(...specRules));
+export type MemoryPolicySpec = z.infer<typeof MemoryPolicySpec>;
+
+export const ClusterMemoryPolicySpec = z
+  .object({
+    ...policyFields,
+    namespaceSelector: LabelSelector.optional().describe(
+      "Namespaces that the policy is for. Default: all but kube-system and the operator's own.",
+    ),
+    allowedActions: z
+      .array(MitigationAction)
+      .max(6)
+      .optional()
+      .describe(
+        "The most that any policy in these namespaces may do. Default: Rollback, Throttle, Resize and Restart; nodes only when named here.",
+      )
+      .meta(listSet),
+    maxMode: Mode.default("Enforce").describe("The furthest mode that a policy in these namespaces may have."),
+    clusterBudget: z
+      .object({
+        maxActive: Int.min(1)
+          .max(1000)
+          .default(10)
+          .describe("Investigations that may be active at once in the whole cluster."),
+      })
+      .default({ maxActive: 10 })
+      .describe("Budgets over all namespaces."),
+  })
+  .meta(
+    rules(
+      ...specRules,
+      {
+        rule: "self.maxMode == 'Enforce' || self.mode == 'Observe' || (self.maxMode == 'Recommend' && self.mode == 'Recommend')",
+        message: "mode must not go further than maxMode",
+        fieldPath: ".mode",
+      },
+      {
+        rule: "!has(self.mitigate) || !has(self.allowedActions) || self.mitigate.all(m, m.action in self.allowedActions)",
+        message: "mitigate may only use actions that allowedActions names",
+        fieldPath: ".mitigate",
+      },
+    ),
+  );
+export type ClusterMemoryPolicySpec = z.infer<typeof ClusterMemoryPolicySpec>;
+
+export const PolicyStatus = z.object({
+  observedGeneration: Int.optional().describe("The generation of the spec that this status speaks of."),
+  conditions: z.array(Condition).max(8).optional().describe("The facts, one by one.").meta(listMap("type")),
+  matchedWorkloads: Int.optional().describe("Workloads that the policy is in force for."),
+  activeInvestigations: Int.optional().describe("Investigations that follow this policy and have not ended."),
+  mitigationsLastDay: Int.optional().describe("Mitigations of the last 24 hours."),
+});
+export type PolicyStatus = z.infer<typeof PolicyStatus>;
+
+export const MemoryPolicy = z.object({
+  apiVersion: z.literal(`${GROUP}/${VERSION}`),
+  kind: z.literal("MemoryPolicy"),
+  metadata: ObjectMeta,
+  spec: MemoryPolicySpec,
+  status: PolicyStatus.optional(),
+});
+export type MemoryPolicy = z.infer<typeof MemoryPolicy>;
+
+export const ClusterMemoryPolicy = z.object({
+  apiVersion: z.literal(`${GROUP}/${VERSION}`),
+  kind: z.literal("ClusterMemoryPolicy"),
+  metadata: ObjectMeta,
+  spec: ClusterMemoryPolicySpec,
+  status: PolicyStatus.optional(),
+});
+export type ClusterMemoryPolicy = z.infer<typeof ClusterMemoryPolicy>;
