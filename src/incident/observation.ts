@@ -1,0 +1,226 @@
+/**
+ * What a decision may rest on: one snapshot of a workload and everything around it, as plain data.
+ * The views hold only the fields that decisions read; `cluster/projections.ts` makes them from the API server's JSON.
+ */
+import type { Context } from "../api/collection.ts";
+import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
+
+export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
+
+/** One workload; the unit of ordering: everything about it happens one after the other. */
+export interface WorkloadKey {
+  readonly namespace: string;
+  readonly kind: TargetKind;
+  readonly name: string;
+}
+
+export interface ContainerState {
+  readonly kind: "running" | "waiting" | "terminated";
+  readonly reason?: string;
+  readonly exitCode?: number;
+  readonly startedAt?: string;
+  readonly finishedAt?: string;
+  /** Without the runtime's scheme. */
+  readonly containerId?: string;
+}
+
+export interface ContainerView {
+  readonly name: string;
+  readonly type: "Container" | "InitContainer" | "Sidecar" | "EphemeralContainer";
+  readonly limitBytes?: number;
+  readonly requestBytes?: number;
+  readonly containerId?: string;
+  readonly restartCount: number;
+  readonly ready: boolean;
+  readonly state: ContainerState;
+  /** lastState.terminated: the incarnation before this one. It stays until the next one ends. */
+  readonly last?: ContainerState;
+}
+
+export interface PodView {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly resourceVersion: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Only keys of ours (`oomscope.dev/…`). */
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly ownerKind?: string;
+  readonly ownerName?: string;
+  readonly ownerUid?: string;
+  readonly node?: string;
+  readonly phase: string;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly deletionTimestamp?: string;
+  readonly creationTimestamp?: string;
+  readonly startTime?: string;
+  readonly qosClass?: string;
+  readonly ready: boolean;
+  readonly restartPolicy: string;
+  /** PersistentVolumeClaims it mounts. */
+  readonly claims: readonly string[];
+  readonly containers: readonly ContainerView[];
+}
+
+export interface ReplicaSetView {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly ownerKind?: string;
+  readonly ownerName?: string;
+  readonly ownerUid?: string;
+  readonly revision?: string;
+  readonly replicas: number;
+  readonly images: readonly string[];
+  readonly creationTimestamp?: string;
+}
+
+export interface WorkloadView {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly kind: TargetKind;
+  readonly name: string;
+  readonly generation: number;
+  readonly replicas: number;
+  readonly selector?: LabelSelector;
+  readonly images: readonly string[];
+  readonly deletionTimestamp?: string;
+}
+
+/** A selector of something that would still count, route to or evict the pod. */
+export interface SelectorView {
+  /** For people, such as `Service/thumbnail-svc`. */
+  readonly owner: string;
+  readonly kind: "ReplicaSet" | "Service" | "PodDisruptionBudget" | "NetworkPolicy";
+  readonly selector: LabelSelector;
+}
+
+export interface JobView {
+  readonly uid: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly created: string;
+  readonly active: number;
+  readonly complete: boolean;
+  readonly failed: boolean;
+  /** Reason of the Failed condition, such as DeadlineExceeded or BackoffLimitExceeded. */
+  readonly failedReason?: string;
+  readonly failedMessage?: string;
+}
+
+export interface PolicyView {
+  readonly kind: "MemoryPolicy" | "ClusterMemoryPolicy";
+  readonly name: string;
+  readonly uid: string;
+  readonly namespace?: string;
+  readonly generation: number;
+  readonly created: string;
+  readonly spec: MemoryPolicySpec | ClusterMemoryPolicySpec;
+}
+
+/** The policy in force for a workload, after selection and narrowing. */
+export interface EffectivePolicy {
+  readonly kind: "MemoryPolicy" | "ClusterMemoryPolicy";
+  readonly name: string;
+  readonly generation: number;
+  /** The policy's mode, lowered to what the cluster's policies allow. */
+  readonly mode: Mode;
+  readonly spec: MemoryPolicySpec;
+  /** Policies that match as well and lose, for people. */
+  readonly losers: readonly string[];
+}
+
+/** How far the evidence of one collection has come, as the store knows it. */
+export interface SessionView {
+  readonly collection: string;
+  readonly started?: string;
+  readonly samples: number;
+  readonly parts: number;
+  readonly bytes: number;
+  readonly closed: boolean;
+  /** From the manifest, once it is there. */
+  readonly manifest?: {
+    readonly outcome: "Complete" | "Partial";
+    readonly samples: number;
+    readonly stallMs: number;
+    readonly cpuMs: number;
+    readonly sha256: string;
+    readonly skipped: readonly string[];
+  };
+  /** The store refuses more: the reason. */
+  readonly refused?: string;
+}
+
+/** What is known of the active investigation's surroundings; read live when the plan may need it. */
+export interface Surroundings {
+  /** Every selector of the namespace that matches a pod of the workload. Undefined: could not be read. */
+  readonly selectors?: readonly SelectorView[];
+  /** Why the namespace's quota would not let a replacement pod start, for people. */
+  readonly quotaTight?: string;
+  /** Names of PersistentVolumeClaims that only one node may mount. */
+  readonly exclusiveClaims: readonly string[];
+  /** Memory usage by pod uid in bytes, from metrics.k8s.io, where it answers. */
+  readonly usageBytes: Readonly<Record<string, number>>;
+}
+
+export interface Observation {
+  readonly key: WorkloadKey;
+  readonly target: WorkloadView | undefined;
+  /** Pods whose controller chain leads to the target, and the pods that we took out of it, by uid. */
+  readonly pods: readonly PodView[];
+  readonly replicaSets: readonly ReplicaSetView[];
+  /** Every investigation of this target, oldest first. */
+  readonly investigations: readonly MemoryInvestigation[];
+  /** The policy that selects the workload, or why there is none. */
+  readonly policy: EffectivePolicy | { readonly problem: PolicyProblem; readonly message: string };
+  /** Policies by "kind/name", for investigations that name one. */
+  readonly namedPolicies: Readonly<Record<string, EffectivePolicy>>;
+  readonly jobs: Readonly<Record<string, JobView>>;
+  /** Pods of collection Jobs, by Job name. */
+  readonly collectorPods: Readonly<Record<string, readonly PodView[]>>;
+  readonly sessions: Readonly<Record<string, SessionView>>;
+  /** Findings by collection, for packs that are closed; undefined while one is read. */
+  readonly findings: Readonly<Record<string, Finding>>;
+  /** Kills that the kernel's own report names, by collection. */
+  readonly kernelVictims: Readonly<Record<string, readonly KernelVictim[]>>;
+  readonly nodes: Readonly<Record<string, { readonly ready: boolean }>>;
+  readonly surroundings: Surroundings;
+  /** Kills that ended before this are history: they open nothing. */
+  readonly horizon: string;
+  /** Other active investigations: under the same policy, and in the whole cluster. */
+  readonly active: { readonly policy: number; readonly cluster: number };
+  readonly epoch: number;
+}
+
+export type PolicyProblem = "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";
+
+/** A victim of the kernel's OOM killer, as a collection has seen it in the kernel's log. */
+export interface KernelVictim {
+  readonly podUid: string;
+  readonly containerId: string;
+  readonly pid: number;
+  readonly comm: string;
+  readonly anonBytes?: number;
+  readonly limitBytes?: number;
+  /** The limit belonged to the pod or to something above it, not to the container. */
+  readonly podLimit: boolean;
+  readonly global: boolean;
+}
+
+export type PackContext = Context;
+
+/** `namespace/Kind/name`, as used for the queue. */
+export function keyText(key: WorkloadKey): string {
+  return `${key.namespace}/${key.kind}/${key.name}`;
+}
+
+/** The reverse of {@link keyText}. Throws RangeError on text that is no key. */
+export function parseKey(text: string): WorkloadKey {
+  const [namespace, kind, name, ...rest] = text.split("/");
+  if (namespace === undefined || kind === undefined || name === undefined || rest.length > 0) {
+    throw new RangeError(`"${text}" is not namespace/Kind/name`);
+  }
+  return { namespace, kind: kind as TargetKind, name };
+}
