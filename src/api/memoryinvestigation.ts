@@ -6,7 +6,7 @@ import { z } from "zod";
 import {
   ContainerName,
   Int,
-  LongDuration,
+  type LongDuration,
   Message,
   ObjectName,
   Reason,
@@ -84,6 +84,10 @@ export const MemoryInvestigationSpec = z
       .optional()
       .describe("Actions a person has approved, each bound to the finding it was given for.")
       .meta(listMap("action")),
+    release: z
+      .boolean()
+      .default(false)
+      .describe("Ends the preservation of the pod now, before its ttl. What was changed on the pod is put back."),
     suspend: z
       .boolean()
       .default(false)
@@ -192,6 +196,14 @@ export const PreservedPod = z.object({
   until: Time.optional().describe("When it is released by itself."),
   why: Message.describe("Why this pod and not another."),
   cannotShow: Message.optional().describe("What this pod can no longer show."),
+  owner: z
+    .object({
+      kind: z.string().max(63).describe("Kind of the controller that owned the pod."),
+      name: ObjectName.describe("Its name."),
+      uid: z.string().max(64).describe("Its uid."),
+    })
+    .optional()
+    .describe("The controller that the pod was taken from; it gets the pod back on release."),
   originalLabels: z
     .record(z.string().max(317), z.string().max(63))
     .optional()
@@ -232,6 +244,7 @@ export const Collection = z.object({
     .max(4)
     .describe("The pods that are measured.")
     .meta(listMap("uid")),
+  requested: Time.describe("When it was intended."),
   started: Time.optional().describe("When its first part arrived."),
   finished: Time.optional().describe("When it ended."),
   samples: Int.optional().describe("Samples received so far."),
