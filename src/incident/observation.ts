@@ -4,6 +4,7 @@
  */
 import type { Context } from "../api/collection.ts";
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { Reason } from "../api/reasons.ts";
 import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
 
 export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
@@ -192,6 +193,15 @@ export interface Observation {
   /** Other active investigations: under the same policy, and in the whole cluster. */
   readonly active: { readonly policy: number; readonly cluster: number };
   readonly epoch: number;
+  /** What the door refused when the last plan was carried out, by investigation uid. */
+  readonly refused: Readonly<Record<string, Refused>>;
+}
+
+/** A guard that was checked again at the moment of the act, on live reads, and said no. */
+export interface Refused {
+  readonly action: string;
+  readonly reason: Reason;
+  readonly message: string;
 }
 
 export type PolicyProblem = "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";

@@ -1,0 +1,69 @@
+/**
+ * Everything oomscope can do to the world, as values. A plan lists them; `controller/perform.ts` carries them out.
+ * Each is safe to repeat: names are deterministic, and every change to an object of somebody else carries the uid and the
+ * facts the decision rested on.
+ */
+import type { CollectionPlan, Context } from "../api/collection.ts";
+import type { Kill, MemoryInvestigationSpec } from "../api/memoryinvestigation.ts";
+import type { Reason } from "../api/reasons.ts";
+import type { PodView } from "./observation.ts";
+
+export type Action =
+  | {
+      readonly kind: "OpenInvestigation";
+      readonly name: string;
+      readonly spec: MemoryInvestigationSpec;
+      readonly policy: { readonly kind: string; readonly name: string; readonly maxActive: number };
+      /** Whether a pod may be kept: then the finalizer is there from the first moment. */
+      readonly preserves: boolean;
+      /** Why it is opened, for the annotation that people read. */
+      readonly because: Kill;
+    }
+  | { readonly kind: "SetFinalizer"; readonly investigation: string; readonly uid: string; readonly present: boolean }
+  | {
+      readonly kind: "PreservePod";
+      readonly investigation: { readonly name: string; readonly uid: string };
+      readonly how: "Isolate" | "Hold";
+      /** As seen when it was chosen: the change is refused when the pod has changed since in a way that matters. */
+      readonly pod: PodView;
+      readonly container: string | undefined;
+      /** Labels that leave the pod, with the values they must still have. */
+      readonly labels: Readonly<Record<string, string>>;
+      /** Ready pods that must remain without this one. */
+      readonly minAvailable: number;
+      /** Pods that may count as remaining, by uid. */
+      readonly siblings: readonly string[];
+    }
+  | {
+      readonly kind: "ReleasePod";
+      readonly investigation: { readonly name: string; readonly uid: string };
+      readonly pod: { readonly name: string; readonly uid: string };
+      readonly how: "Isolate" | "Hold";
+      readonly labels: Readonly<Record<string, string>>;
+      /** False: the controller that owned it is gone, so nobody would ever clean the pod up: it is deleted. */
+      readonly ownerExists: boolean;
+    }
+  | {
+      readonly kind: "EnsureGuard";
+      readonly investigation: { readonly name: string; readonly uid: string };
+      readonly name: string;
+    }
+  | { readonly kind: "RemoveGuard"; readonly name: string; readonly investigationUid: string }
+  | { readonly kind: "CreateCollectionJob"; readonly plan: CollectionPlan; readonly node: string }
+  | { readonly kind: "DeleteCollectionJob"; readonly name: string; readonly uid: string }
+  | { readonly kind: "WriteContext"; readonly collection: string; readonly context: Context };
+
+/** Something to tell people as a Kubernetes Event. */
+export interface Notice {
+  readonly type: "Normal" | "Warning";
+  readonly reason: Reason;
+  readonly message: string;
+  /** What it is about. The investigation gets it; these get it as well. */
+  readonly also: readonly ("Target" | { readonly pod: string; readonly uid: string })[];
+}
+
+/** A guard's answer: why something is not done. */
+export interface Refusal {
+  readonly reason: Reason;
+  readonly message: string;
+}

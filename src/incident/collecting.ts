@@ -1,0 +1,369 @@
+/**
+ * Getting evidence from the node: which pods are measured, by which Job, what became of it, and whether to try again.
+ * An attempt has a name of its own; a Job that is gone although it was made is Lost and never made again.
+ */
+import type { CollectionPlan, Context } from "../api/collection.ts";
+import { PACK_SCHEMA } from "../api/collection.ts";
+import { durationMs } from "../api/fields.ts";
+import { collectionName } from "../api/identity.ts";
+import type { Collection, Condition, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { Reason } from "../api/reasons.ts";
+import type { Action, Notice } from "./actions.ts";
+import { clip, timeText } from "./conditions.ts";
+import type { EffectivePolicy, JobView, Observation, PodView, SessionView } from "./observation.ts";
+import { PRESERVED_LABEL } from "./preservation.ts";
+import { revisionOf } from "./revisions.ts";
+
+/** A collection that brought nothing is tried this often in all. */
+export const MAX_ATTEMPTS = 2;
+/** Pods under load that are measured beside the preserved one, on the same node: an isolated pod grows no more. */
+const SERVING_PODS = 2;
+/** Time a Job gets beyond its sampling: scheduling, image pull, uploads. */
+export const GRACE_MS = 5 * 60_000;
+/** An intent this old whose Job is not there was made and swept away, or never will be: it is Lost. */
+const INTENT_LIVES_MS = 10 * 60_000;
+/** How often progress is written to status. */
+const PROGRESS_MS = 5_000;
+
+export interface CollectingStep {
+  readonly collections: readonly Collection[];
+  readonly fact: { readonly status: Condition["status"]; readonly reason: Reason; readonly message: string };
+  readonly actions: readonly Action[];
+  readonly notices: readonly Notice[];
+  /** The attempt whose evidence is complete or as complete as it will be. */
+  readonly evidence: Collection | undefined;
+  /** No attempt brought evidence and none will be made. */
+  readonly failed: boolean;
+  readonly againMs?: number;
+}
+
+export function planCollecting(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy,
+  now: Date,
+): CollectingStep {
+  const collections = investigation.status?.collections ?? [];
+  const last = collections.at(-1);
+  if (last === undefined) return begin(seen, investigation, policy, collections, 1, now);
+  switch (last.state) {
+    case "Complete":
+    case "Partial":
+      return { ...quiet(collections, doneFact(last)), evidence: last };
+    case "Failed":
+    case "Lost":
+      if (last.attempt < MAX_ATTEMPTS) return begin(seen, investigation, policy, collections, last.attempt + 1, now);
+      return { ...quiet(collections, failedFact(last)), failed: true };
+    case "Intended":
+    case "Running":
+      return follow(seen, investigation, last, policy, collections, now);
+  }
+}
+
+function quiet(collections: readonly Collection[], fact: CollectingStep["fact"]): CollectingStep {
+  return { collections, fact, actions: [], notices: [], evidence: undefined, failed: false };
+}
+
+function doneFact(collection: Collection): CollectingStep["fact"] {
+  const count = `${collection.samples ?? 0} of ${collection.samplesExpected ?? 0} samples`;
+  return collection.state === "Complete"
+    ? { status: "True", reason: "CollectionComplete", message: `${count} from node ${collection.node}` }
+    : { status: "True", reason: "CollectionPartial", message: `${count} from node ${collection.node}: ${collection.message ?? "it ended early"}` };
+}
+
+function failedFact(collection: Collection): CollectingStep["fact"] {
+  return {
+    status: "False",
+    reason: (collection.reason as Reason | undefined) ?? "CollectorFailed",
+    message: `Attempt ${collection.attempt} of ${MAX_ATTEMPTS} on node ${collection.node} brought nothing: ${collection.message ?? "the Job failed"}`,
+  };
+}
+
+/** The pods to measure: the preserved one and serving ones on its node; without a preserved pod, those on the node of the kill. */
+export function podsToMeasure(seen: Observation, investigation: MemoryInvestigation): readonly PodView[] {
+  const { preserved, kills } = investigation.status ?? {};
+  const running = seen.pods.filter((p) => p.phase === "Running" && p.deletionTimestamp === undefined && p.node !== undefined);
+  const kept =
+    preserved?.state === "Preserved" || preserved?.state === "Intended" ? running.find((p) => p.uid === preserved.uid) : undefined;
+  const lastKill = kills?.at(-1);
+  const killed = running.find((p) => p.uid === lastKill?.pod.uid);
+  const first = kept ?? killed ?? running.find((p) => p.node === lastKill?.node) ?? running[0];
+  if (first === undefined) return [];
+  // The pods that were killed come before the rest: they have shown that they grow.
+  const wasKilled = new Set((kills ?? []).map((kill) => kill.pod.uid));
+  const serving = running
+    .filter((p) => p.node === first.node && p.uid !== first.uid && p.labels[PRESERVED_LABEL] === undefined)
+    .toSorted((a, b) => Number(wasKilled.has(b.uid)) - Number(wasKilled.has(a.uid)) || a.name.localeCompare(b.name));
+  return [first, ...serving.slice(0, SERVING_PODS)];
+}
+
+function begin(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy,
+  collections: readonly Collection[],
+  attempt: number,
+  now: Date,
+): CollectingStep {
+  const pods = podsToMeasure(seen, investigation);
+  const node = pods[0]?.node;
+  if (node === undefined) {
+    const message = "No pod of the workload runs on any node, so there is nothing to measure";
+    return { ...quiet(collections, { status: "False", reason: "NothingToMeasure", message }), againMs: 5_000, failed: waitedLongEnough(investigation, now) };
+  }
+  const name = collectionName(investigation.metadata.uid, "Diagnose", attempt);
+  const { interval, duration } = policy.spec.collect;
+  const samplesExpected = Math.floor(durationMs(duration) / durationMs(interval)) + 1;
+  const collection: Collection = {
+    id: name,
+    purpose: "Diagnose",
+    attempt,
+    state: "Intended",
+    job: name,
+    node,
+    pods: pods.map((pod) => ({ name: pod.name, uid: pod.uid, role: roleOf(pod) })),
+    requested: timeText(now),
+    samples: 0,
+    samplesExpected,
+  };
+  return {
+    ...quiet([...collections, collection], {
+      status: "Unknown",
+      reason: "Collecting",
+      message: `Starting collection ${attempt} of ${pods.length} pods on node ${node}`,
+    }),
+    actions: [
+      { kind: "WriteContext", collection: name, context: contextOf(seen, investigation, pods) },
+      { kind: "CreateCollectionJob", plan: planOf(investigation, collection, policy, pods), node },
+    ],
+    againMs: PROGRESS_MS,
+  };
+}
+
+/** A workload without a running pod is given this long to show one. */
+function waitedLongEnough(investigation: MemoryInvestigation, now: Date): boolean {
+  const since = Date.parse(investigation.metadata.creationTimestamp ?? "");
+  return now.getTime() - since > GRACE_MS;
+}
+
+function roleOf(pod: PodView): "Preserved" | "Serving" {
+  return pod.labels[PRESERVED_LABEL] === undefined ? "Serving" : "Preserved";
+}
+
+function planOf(
+  investigation: MemoryInvestigation,
+  collection: Collection,
+  policy: EffectivePolicy,
+  pods: readonly PodView[],
+): CollectionPlan {
+  const { collect } = policy.spec;
+  return {
+    schema: PACK_SCHEMA,
+    collection: collection.id,
+    purpose: collection.purpose,
+    investigation: {
+      namespace: investigation.metadata.namespace ?? "",
+      name: investigation.metadata.name,
+      uid: investigation.metadata.uid,
+    },
+    node: collection.node,
+    pods: pods.map((pod) => ({
+      namespace: pod.namespace,
+      name: pod.name,
+      uid: pod.uid,
+      role: roleOf(pod),
+      containers: pod.containers.flatMap((c) =>
+        c.containerId === undefined
+          ? []
+          : [{ name: c.name, id: c.containerId, ...(c.limitBytes === undefined ? {} : { limitBytes: c.limitBytes }) }],
+      ),
+    })),
+    intervalMs: durationMs(collect.interval),
+    durationMs: durationMs(collect.duration),
+    stallBudgetMs: durationMs(collect.stallBudget),
+  };
+}
+
+function contextOf(seen: Observation, investigation: MemoryInvestigation, pods: readonly PodView[]): Context {
+  const { kind, name } = investigation.spec.targetRef;
+  return {
+    target: { kind, namespace: seen.key.namespace, name, ...(seen.target === undefined ? {} : { uid: seen.target.uid }) },
+    ...(investigation.spec.container === undefined ? {} : { container: investigation.spec.container }),
+    kills: (investigation.status?.kills ?? []).map((kill) => ({ ...kill })),
+    revisions: seen.replicaSets.map((rs) => ({
+      name: rs.name,
+      ...(rs.revision === undefined ? {} : { revision: rs.revision }),
+      ...(rs.creationTimestamp === undefined ? {} : { created: rs.creationTimestamp }),
+      images: [...rs.images],
+    })),
+    pods: pods.map((pod) => {
+      const revision = revisionOf(pod, seen);
+      return {
+        name: pod.name,
+        uid: pod.uid,
+        role: roleOf(pod),
+        ...(revision === undefined ? {} : { revision }),
+        containers: pod.containers.map((c) => ({
+          name: c.name,
+          ...(c.containerId === undefined ? {} : { id: c.containerId }),
+          ...(c.limitBytes === undefined ? {} : { limitBytes: c.limitBytes }),
+        })),
+      };
+    }),
+  };
+}
+
+function follow(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  last: Collection,
+  policy: EffectivePolicy,
+  collections: readonly Collection[],
+  now: Date,
+): CollectingStep {
+  const job = seen.jobs[last.job];
+  const session = seen.sessions[last.id];
+  const replace = (next: Collection): readonly Collection[] => [...collections.slice(0, -1), next];
+  const current = withProgress(last, session);
+
+  if (session?.closed === true) return close(replace, current, session, job, now);
+  if (job === undefined) {
+    if (last.jobUid === undefined && now.getTime() - Date.parse(last.requested) < INTENT_LIVES_MS && session?.started === undefined) {
+      return resume(seen, investigation, last, policy, collections);
+    }
+    return endWith(replace, current, "Lost", "CollectorLost", "its Job is gone; it is not made again under this name", now);
+  }
+  if (job.labels["oomscope.dev/investigation-uid"] !== investigation.metadata.uid) {
+    return endWith(replace, current, "Failed", "NameCollision", `a Job named ${job.name} exists and is not ours`, now);
+  }
+  const running: Collection = { ...current, state: "Running", jobUid: job.uid };
+  const over = endOfJob(seen, running, job, session, now);
+  if (over !== undefined) return endWith(replace, running, running.samples ? "Partial" : "Failed", over.reason, over.message, now, job);
+  return {
+    ...quiet(replace(running), {
+      status: "Unknown",
+      reason: "Collecting",
+      message: `${running.samples ?? 0} of ${running.samplesExpected ?? 0} samples from node ${running.node}${pendingText(seen, running)}`,
+    }),
+    againMs: PROGRESS_MS,
+  };
+}
+
+function resume(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  last: Collection,
+  policy: EffectivePolicy,
+  collections: readonly Collection[],
+): CollectingStep {
+  const pods = last.pods.flatMap((p) => seen.pods.filter((pod) => pod.uid === p.uid));
+  const message = `Starting collection ${last.attempt} of ${pods.length} pods on node ${last.node}`;
+  return {
+    ...quiet(collections, { status: "Unknown", reason: "Collecting", message }),
+    actions: [
+      { kind: "WriteContext", collection: last.id, context: contextOf(seen, investigation, pods) },
+      { kind: "CreateCollectionJob", plan: planOf(investigation, last, policy, pods), node: last.node },
+    ],
+    againMs: PROGRESS_MS,
+  };
+}
+
+function withProgress(collection: Collection, session: SessionView | undefined): Collection {
+  if (session === undefined) return collection;
+  const { manifest } = session;
+  return {
+    ...collection,
+    samples: manifest?.samples ?? session.samples,
+    ...(session.started === undefined ? {} : { started: session.started }),
+    ...(manifest === undefined ? {} : { cost: { stallMs: Math.round(manifest.stallMs), cpuMs: Math.round(manifest.cpuMs) } }),
+  };
+}
+
+function close(
+  replace: (next: Collection) => readonly Collection[],
+  current: Collection,
+  session: SessionView,
+  job: JobView | undefined,
+  now: Date,
+): CollectingStep {
+  const skipped = session.manifest?.skipped ?? [];
+  const partial = session.manifest?.outcome === "Partial";
+  const message = skipped.length === 0 ? undefined : clip(`Left out: ${skipped.join("; ")}`, 1024);
+  const done: Collection = {
+    ...current,
+    state: partial ? "Partial" : "Complete",
+    finished: timeText(now),
+    reason: partial ? "CollectionPartial" : "CollectionComplete",
+    ...(job === undefined ? {} : { jobUid: job.uid }),
+    ...(message === undefined ? {} : { message }),
+  };
+  const fact = doneFact(done);
+  return {
+    ...quiet(replace(done), fact),
+    evidence: done,
+    notices: [{ type: "Normal", reason: fact.reason, message: fact.message, also: [] }],
+  };
+}
+
+function endWith(
+  replace: (next: Collection) => readonly Collection[],
+  current: Collection,
+  state: "Partial" | "Failed" | "Lost",
+  reason: Reason,
+  message: string,
+  now: Date,
+  job?: JobView,
+): CollectingStep {
+  // Whatever samples arrived are evidence, however the Job ended.
+  const final = state !== "Partial" && (current.samples ?? 0) > 0 ? "Partial" : state;
+  const ended: Collection = { ...current, state: final, finished: timeText(now), reason, message: clip(message, 1024) };
+  const fact = final === "Partial" ? doneFact(ended) : failedFact(ended);
+  return {
+    ...quiet(replace(ended), fact),
+    evidence: final === "Partial" ? ended : undefined,
+    actions: job === undefined || job.complete || job.failed ? [] : [{ kind: "DeleteCollectionJob", name: job.name, uid: job.uid }],
+    notices: [{ type: "Warning", reason, message: `Collection ${ended.id}: ${message}`, also: [] }],
+    ...(final === "Partial" || ended.attempt >= MAX_ATTEMPTS ? {} : { againMs: 0 }),
+  };
+}
+
+/** Why a Job that has sent no manifest will not send one any more. */
+function endOfJob(
+  seen: Observation,
+  collection: Collection,
+  job: JobView,
+  session: SessionView | undefined,
+  now: Date,
+): { readonly reason: Reason; readonly message: string } | undefined {
+  if (session?.refused !== undefined) return { reason: "StorageFull", message: session.refused };
+  if (job.failed) {
+    return job.failedReason === "DeadlineExceeded"
+      ? { reason: "CollectorTimedOut", message: `its Job ran past its deadline${podText(seen, collection)}` }
+      : { reason: "CollectorFailed", message: `its Job failed (${job.failedReason ?? "unknown"})${podText(seen, collection)}` };
+  }
+  if (job.complete) return { reason: "CollectorFailed", message: "its Job ended without sending a manifest" };
+  const node = seen.nodes[collection.node];
+  if (node === undefined) return { reason: "NodeGone", message: `node ${collection.node} is gone` };
+  if (!node.ready && silentMs(collection, session, now) > GRACE_MS / 5) {
+    return { reason: "NodeGone", message: `node ${collection.node} is not ready and the collector is silent` };
+  }
+  return undefined;
+}
+
+function silentMs(collection: Collection, session: SessionView | undefined, now: Date): number {
+  return now.getTime() - Date.parse(session?.started ?? collection.requested);
+}
+
+function podText(seen: Observation, collection: Collection): string {
+  const pod = seen.collectorPods[collection.job]?.at(-1);
+  const state = pod?.containers[0]?.state;
+  const said = pod?.message ?? pod?.reason ?? (state?.exitCode === undefined ? state?.reason : `exit code ${state.exitCode}`);
+  return said === undefined ? "" : `: ${said}`;
+}
+
+function pendingText(seen: Observation, collection: Collection): string {
+  const pod = seen.collectorPods[collection.job]?.at(-1);
+  if (pod === undefined) return "; its pod is not there yet";
+  if (pod.phase !== "Pending") return "";
+  return `; its pod is pending${pod.containers[0]?.state.reason === undefined ? "" : ` (${pod.containers[0].state.reason})`}`;
+}

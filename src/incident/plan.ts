@@ -1,0 +1,355 @@
+/**
+ * The story of an incident, as a pure function: given one snapshot, what should be written down, and what should be done next.
+ * Status is written before anything is done, so an intent is always on record first; nothing is claimed before it was seen.
+ */
+import {
+  MAX_TIMELINE,
+  type MemoryInvestigation,
+  type MemoryInvestigationStatus,
+  type Result,
+  type TimelineEntry,
+} from "../api/memoryinvestigation.ts";
+import type { Reason } from "../api/reasons.ts";
+import type { Action, Notice } from "./actions.ts";
+import { planCollecting, type CollectingStep } from "./collecting.ts";
+import { clip, timeText, withFacts, type Fact } from "./conditions.ts";
+import { endedAt, planIntake } from "./intake.ts";
+import { confirmKills, countKills } from "./ledger.ts";
+import type { EffectivePolicy, Observation } from "./observation.ts";
+import { guardName, planPreservation, releaseAction, type PreservationStep } from "./preservation.ts";
+
+/** What to do about one investigation. */
+export interface InvestigationPlan {
+  readonly investigation: MemoryInvestigation;
+  /** Written first, and only if it differs. Undefined: the object is being deleted. */
+  readonly status: MemoryInvestigationStatus | undefined;
+  readonly actions: readonly Action[];
+  readonly notices: readonly Notice[];
+}
+
+export interface Plan {
+  readonly investigations: readonly InvestigationPlan[];
+  /** Actions that belong to no investigation yet. */
+  readonly actions: readonly Action[];
+  readonly notices: readonly Notice[];
+  readonly requeueAfterMs?: number;
+}
+
+/** Finalizer that stays while something of somebody else must be put back. */
+export const FINALIZER = "oomscope.dev/put-back";
+
+export function plan(seen: Observation, now: Date): Plan {
+  const live = seen.investigations.filter((i) => i.metadata.deletionTimestamp === undefined);
+  const active = live.find((i) => endedAt(i) === undefined);
+  const intake = planIntake(seen, active, now);
+
+  let again = intake.againMs;
+  const plans: InvestigationPlan[] = [];
+  for (const investigation of seen.investigations) {
+    const joined = intake.join?.investigation === investigation ? intake.join.kills : [];
+    const step = planOne(seen, investigation, active, joined, now);
+    plans.push(step);
+    if (step.againMs !== undefined) again = Math.min(again ?? step.againMs, step.againMs);
+  }
+  return {
+    investigations: plans,
+    actions: intake.actions,
+    notices: intake.notices,
+    ...(again === undefined ? {} : { requeueAfterMs: again }),
+  };
+}
+
+type Step = InvestigationPlan & { readonly againMs?: number };
+
+function planOne(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  active: MemoryInvestigation | undefined,
+  joined: Parameters<typeof countKills>[1],
+  now: Date,
+): Step {
+  if (investigation.metadata.deletionTimestamp !== undefined) return planDeletion(seen, investigation);
+
+  const counted = withKills(seen, investigation, joined);
+  if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
+  if (investigation !== active) {
+    return draft(counted, now, [
+      fact("Succeeded", "Unknown", "AnotherInvestigationActive", `${active?.metadata.name ?? "Another"} is active for the same workload; this one waits for it`),
+    ], "Pending");
+  }
+  if (investigation.spec.suspend) {
+    return draft(counted, now, [fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started")], "Suspended");
+  }
+  const policy = policyFor(seen, investigation);
+  if ("problem" in policy) return stalled(counted, now, policy.problem, policy.message);
+  if (seen.target === undefined && investigation.status?.collections === undefined) {
+    const { kind, name } = investigation.spec.targetRef;
+    return stalled(counted, now, "TargetNotFound", `No ${kind} named ${name} is in namespace ${seen.key.namespace}; the investigation begins when there is one`);
+  }
+  return planActive(seen, counted, policy, now);
+}
+
+/** The investigation with its kills counted; all later steps read the status from here. */
+function withKills(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  joined: Parameters<typeof countKills>[1],
+): MemoryInvestigation {
+  const livePods = new Set(seen.pods.map((pod) => pod.uid));
+  const before = investigation.status ?? {};
+  let status = countKills(before, joined, livePods);
+  const victims = (status.collections ?? []).flatMap((c) => seen.kernelVictims[c.id] ?? []);
+  if (victims.length > 0 && status.kills !== undefined) status = { ...status, kills: confirmKills(status.kills, victims) };
+  if (status.killCount !== before.killCount) {
+    status = withEntries(status, joined.slice(-4).map((kill) => ({
+      time: kill.time,
+      event: kill.classification,
+      message: clip(`${kill.container ?? "pod"} of ${kill.pod.name}${kill.node === undefined ? "" : ` on ${kill.node}`}`, 256),
+    })));
+  }
+  return { ...investigation, status };
+}
+
+function policyFor(seen: Observation, investigation: MemoryInvestigation): Observation["policy"] {
+  const ref = investigation.spec.policyRef;
+  if (ref === undefined) return seen.policy;
+  const named = seen.namedPolicies[`${ref.kind}/${ref.name}`];
+  return named ?? { problem: "PolicyNotFound", message: `${ref.kind} ${ref.name} does not exist; create it, or leave policyRef out` };
+}
+
+function planActive(seen: Observation, investigation: MemoryInvestigation, policy: EffectivePolicy, now: Date): Step {
+  const preserving = planPreservation(seen, investigation, policy, now);
+  const kept = withPreserved(investigation, preserving);
+  const common = { policy, now };
+  if (!preserving.settled) return progress(kept, common, [preservingFact(preserving)], "Preserving", preserving);
+
+  const collecting = planCollecting(seen, kept, policy, now);
+  const collected: MemoryInvestigation = {
+    ...kept,
+    status: { ...kept.status, ...(collecting.collections.length === 0 ? {} : { collections: [...collecting.collections] }) },
+  };
+  const facts = [preservingFact(preserving), collectingFact(collecting)];
+  if (collecting.failed) return end(collected, common, facts, "Failed", collecting.fact.reason, collecting.fact.message, preserving, collecting);
+  if (collecting.evidence === undefined) return progress(collected, common, facts, "Collecting", preserving, collecting);
+  return diagnose(seen, collected, common, facts, collecting, preserving);
+}
+
+interface Common {
+  readonly policy: EffectivePolicy;
+  readonly now: Date;
+}
+
+function diagnose(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  facts: readonly Fact[],
+  collecting: CollectingStep,
+  preserving: PreservationStep,
+): Step {
+  const id = collecting.evidence?.id ?? "";
+  const finding = seen.findings[id];
+  if (finding === undefined) {
+    const reading = fact("Diagnosed", "Unknown", "Diagnosing", "The pack is being read");
+    return progress(investigation, common, [...facts, reading], "Diagnosing", preserving, { ...collecting, againMs: 1000 });
+  }
+  const session = seen.sessions[id];
+  const known: MemoryInvestigation = {
+    ...investigation,
+    status: {
+      ...investigation.status,
+      finding,
+      ...(session === undefined
+        ? {}
+        : {
+            evidence: {
+              location: `collections/${id}`,
+              parts: session.parts,
+              bytes: session.bytes,
+              sha256: session.manifest?.sha256 ?? "",
+            },
+          }),
+    },
+  };
+  const inconclusive = finding.verdict === "Inconclusive";
+  const told = fact("Diagnosed", inconclusive ? "False" : "True", inconclusive ? "Inconclusive" : "Diagnosed", `${finding.verdict} (${finding.confidencePercent} %): ${finding.summary}`);
+  return end(known, common, [...facts, told], inconclusive ? "Inconclusive" : "Recommended", told.reason, told.message, preserving, collecting);
+}
+
+function preservingFact(step: PreservationStep): Fact {
+  return { type: "PodPreserved", ...step.fact };
+}
+
+function collectingFact(step: CollectingStep): Fact {
+  return { type: "EvidenceCollected", ...step.fact };
+}
+
+function withPreserved(investigation: MemoryInvestigation, step: PreservationStep): MemoryInvestigation {
+  if (step.preserved === undefined) return investigation;
+  return { ...investigation, status: { ...investigation.status, preserved: step.preserved } };
+}
+
+/** On its way: Succeeded is unknown, Reconciling is true. */
+function progress(
+  investigation: MemoryInvestigation,
+  { policy, now }: Common,
+  facts: readonly Fact[],
+  stage: NonNullable<MemoryInvestigationStatus["stage"]>,
+  ...steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[]
+): Step {
+  const running = facts.at(-1);
+  const step = draft(
+    withPolicy(investigation, policy),
+    now,
+    [
+      ...facts,
+      fact("Succeeded", "Unknown", "InProgress", running?.message ?? "The investigation has begun"),
+      fact("Reconciling", "True", "InProgress", `Stage ${stage}`),
+      fact("Stalled", "False", "InProgress", "Nothing is needed from a person"),
+    ],
+    stage,
+  );
+  return gather(step, investigation, steps);
+}
+
+function end(
+  investigation: MemoryInvestigation,
+  { policy, now }: Common,
+  facts: readonly Fact[],
+  result: Result,
+  reason: Reason,
+  message: string,
+  ...steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[]
+): Step {
+  const ended = withPolicy(investigation, policy);
+  const step = draft(
+    { ...ended, status: { ...ended.status, result } },
+    now,
+    [
+      ...facts,
+      fact("Succeeded", result === "Failed" ? "False" : "True", reason, message),
+      fact("Reconciling", "False", "Ended", `The investigation has ended: ${result}`),
+      fact("Stalled", result === "Failed" ? "True" : "False", result === "Failed" ? reason : "Ended", message),
+    ],
+    "Done",
+  );
+  const told: Notice = { type: result === "Failed" ? "Warning" : "Normal", reason, message, also: ["Target"] };
+  return gather({ ...step, notices: [told] }, investigation, steps);
+}
+
+function stalled(investigation: MemoryInvestigation, now: Date, reason: Reason, message: string): Step {
+  return {
+    ...draft(investigation, now, [
+      fact("Succeeded", "Unknown", reason, message),
+      fact("Reconciling", "False", reason, message),
+      fact("Stalled", "True", reason, message),
+    ], "Pending"),
+    againMs: 30_000,
+  };
+}
+
+function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy): MemoryInvestigation {
+  const { kind, name, generation, mode } = policy;
+  return { ...investigation, status: { ...investigation.status, policy: { kind, name, generation, mode } } };
+}
+
+/** Adds what the steps want done. The finalizer comes before anything that would have to be put back. */
+function gather(
+  step: Step,
+  investigation: MemoryInvestigation,
+  steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[],
+): Step {
+  const actions = steps.flatMap((s) => s.actions);
+  const times = steps.flatMap((s) => (s.againMs === undefined ? [] : [s.againMs]));
+  return {
+    ...step,
+    actions: [...finalizer(investigation, actions), ...actions],
+    notices: [...steps.flatMap((s) => s.notices), ...step.notices],
+    ...(times.length === 0 ? {} : { againMs: Math.min(...times) }),
+  };
+}
+
+function finalizer(investigation: MemoryInvestigation, actions: readonly Action[]): Action[] {
+  const { name, uid, finalizers = [] } = investigation.metadata;
+  const has = finalizers.includes(FINALIZER);
+  const changes = actions.some((a) => a.kind === "PreservePod");
+  const { preserved } = investigation.status ?? {};
+  const nothingLeft = preserved === undefined || preserved.state === "Released" || preserved.state === "Lost";
+  if (changes && !has) return [{ kind: "SetFinalizer", investigation: name, uid, present: true }];
+  if (!changes && has && nothingLeft) return [{ kind: "SetFinalizer", investigation: name, uid, present: false }];
+  return [];
+}
+
+/** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */
+function planUpkeep(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
+  const base: Step = { investigation, status: investigation.status ?? {}, actions: [], notices: [] };
+  if (investigation.status?.preserved === undefined) return base;
+  const policy = policyFor(seen, investigation);
+  if ("problem" in policy && investigation.status.preserved.state === "Intended") return base;
+  const step = planPreservation(seen, investigation, policy as EffectivePolicy, now);
+  const kept = withPreserved(investigation, step);
+  const conditions = withFacts(kept.status?.conditions, [preservingFact(step)], investigation.metadata.generation, now);
+  return gather({ ...base, status: { ...kept.status, conditions } }, kept, [step]);
+}
+
+/** Before the object may go, everything of other people's is put back. */
+function planDeletion(seen: Observation, investigation: MemoryInvestigation): Step {
+  const { metadata, status } = investigation;
+  const base: Step = { investigation, status: undefined, actions: [], notices: [] };
+  const actions: Action[] = [];
+  for (const collection of status?.collections ?? []) {
+    const job = seen.jobs[collection.job];
+    if (job !== undefined && !job.complete && !job.failed) actions.push({ kind: "DeleteCollectionJob", name: job.name, uid: job.uid });
+  }
+  if (!(metadata.finalizers ?? []).includes(FINALIZER)) return { ...base, actions };
+
+  const preserved = status?.preserved;
+  const pod = seen.pods.find((p) => p.uid === preserved?.uid);
+  if (preserved !== undefined && pod?.labels["oomscope.dev/preserved"] === metadata.uid) {
+    return { ...base, actions: [...actions, releaseAction(seen, investigation, preserved)], againMs: 1000 };
+  }
+  return {
+    ...base,
+    actions: [
+      ...actions,
+      { kind: "RemoveGuard", name: guardName(investigation), investigationUid: metadata.uid },
+      { kind: "SetFinalizer", investigation: metadata.name, uid: metadata.uid, present: false },
+    ],
+  };
+}
+
+function fact(type: Fact["type"], status: Fact["status"], reason: Reason, message: string): Fact {
+  return { type, status, reason, message };
+}
+
+function draft(
+  investigation: MemoryInvestigation,
+  now: Date,
+  facts: readonly Fact[],
+  stage: NonNullable<MemoryInvestigationStatus["stage"]>,
+): Step {
+  const { generation } = investigation.metadata;
+  const before = investigation.status ?? {};
+  const conditions = withFacts(before.conditions, facts, generation, now);
+  const flipped = facts.filter((f) => {
+    const old = before.conditions?.find((c) => c.type === f.type);
+    return STORY.includes(f.type) && f.status !== "Unknown" && (old?.status !== f.status || old.reason !== f.reason);
+  });
+  const status: MemoryInvestigationStatus = {
+    ...before,
+    stage,
+    conditions,
+    ...(generation === undefined ? {} : { observedGeneration: generation }),
+  };
+  const told = flipped.map((f) => ({ time: timeText(now), event: f.reason, message: clip(f.message, 256) }));
+  return { investigation, status: withEntries(status, told), actions: [], notices: [] };
+}
+
+/** The conditions whose changes make the timeline. */
+const STORY: readonly Fact["type"][] = ["PodPreserved", "EvidenceCollected", "Diagnosed"];
+
+function withEntries(status: MemoryInvestigationStatus, entries: readonly TimelineEntry[]): MemoryInvestigationStatus {
+  if (entries.length === 0) return status;
+  const timeline = [...(status.timeline ?? []), ...entries].toSorted((a, b) => a.time.localeCompare(b.time));
+  return { ...status, timeline: timeline.slice(-MAX_TIMELINE) };
+}

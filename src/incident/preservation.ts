@@ -1,0 +1,373 @@
+/**
+ * Keeping one pod for evidence: which, how, until when, and how it is put back. Intent is written to status first; a pod is
+ * called preserved only when it was seen so. At most one pod for each investigation, ever.
+ */
+import { durationMs } from "../api/fields.ts";
+import type { Condition, MemoryInvestigation, PreservedPod } from "../api/memoryinvestigation.ts";
+import type { Reason } from "../api/reasons.ts";
+import type { Action, Notice, Refusal } from "./actions.ts";
+import { rankCandidates, type Candidate } from "./candidates.ts";
+import { clip, timeText } from "./conditions.ts";
+import type { EffectivePolicy, Observation, PodView, Refused } from "./observation.ts";
+import { selectorKeys, selects } from "./policy.ts";
+import { revisionOf } from "./revisions.ts";
+
+/** Label of a preserved pod; its value is the uid of the investigation. The guard's selector matches nothing else. */
+export const PRESERVED_LABEL = "oomscope.dev/preserved";
+
+export interface PreservationStep {
+  readonly preserved: PreservedPod | undefined;
+  readonly fact: { readonly status: Condition["status"]; readonly reason: Reason; readonly message: string };
+  readonly actions: readonly Action[];
+  readonly notices: readonly Notice[];
+  /** Nothing more will come of this step, so the next one may begin. */
+  readonly settled: boolean;
+  /** When to look again, in milliseconds. */
+  readonly againMs?: number;
+}
+
+/** Name of the PodDisruptionBudget that guards a preserved pod from evictions. */
+export function guardName(investigation: MemoryInvestigation): string {
+  return `oomscope-keep-${investigation.metadata.uid.slice(0, 13)}`;
+}
+
+/** One step of the preservation, for an investigation that has not been deleted. */
+export function planPreservation(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy,
+  now: Date,
+): PreservationStep {
+  const preserved = investigation.status?.preserved;
+  if (preserved !== undefined) return follow(seen, investigation, preserved, now);
+  if (policy.mode === "Observe") {
+    return skip("ModeObserve", `Policy ${policy.name} is in mode Observe: no pod is touched. Recommend or Enforce would keep one for evidence`);
+  }
+  if (policy.spec.preserve.strategy === "None") return skip("StrategyNone", `Policy ${policy.name} says preserve.strategy None`);
+  return choose(seen, investigation, policy, now);
+}
+
+function skip(reason: Reason, message: string): PreservationStep {
+  return { preserved: undefined, fact: { status: "False", reason, message }, actions: [], notices: [], settled: true };
+}
+
+function choose(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy,
+  now: Date,
+): PreservationStep {
+  const lastKill = investigation.status?.kills?.at(-1);
+  const ranked = rankCandidates({
+    pods: seen.pods,
+    revisionOf: (pod) => revisionOf(pod, seen),
+    revision: lastKill?.revision,
+    container: investigation.spec.container ?? lastKill?.container,
+    usageBytes: seen.surroundings.usageBytes,
+    now,
+  });
+  const best = ranked[0];
+  if (best === undefined || best.score < 0) {
+    const why = ranked.slice(0, 3).map((c) => `${c.pod.name}: ${c.reason}`).join("; ");
+    return skip("NoCandidate", `No pod can be kept: ${why === "" ? "the workload has no pods" : why}`);
+  }
+
+  const refusal = policy.spec.preserve.strategy === "Isolate" ? refusesIsolation(best.pod, seen, policy) : undefined;
+  const how = policy.spec.preserve.strategy === "Isolate" && refusal === undefined ? "Isolate" : "Hold";
+  const intended = intend(seen, investigation, policy, best, ranked, how, refusal, now);
+  return {
+    preserved: intended,
+    fact: { status: "Unknown", reason: "Preserving", message: `Pod ${best.pod.name} is to be kept (${how}): ${best.reason}` },
+    actions: [preserveAction(investigation, intended, best.pod, seen, policy)],
+    notices: [],
+    settled: false,
+  };
+}
+
+function intend(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy,
+  best: Candidate,
+  ranked: readonly Candidate[],
+  how: "Isolate" | "Hold",
+  refusal: Refusal | undefined,
+  now: Date,
+): PreservedPod {
+  const { pod } = best;
+  const until = new Date(now.getTime() + durationMs(policy.spec.preserve.ttl));
+  const why = refusal === undefined ? best.reason : `${best.reason}. Held, not isolated (${refusal.reason}): ${refusal.message}`;
+  const cannotShow = whatIsLost(pod, investigation);
+  return {
+    pod: pod.name,
+    uid: pod.uid,
+    ...(pod.node === undefined ? {} : { node: pod.node }),
+    how,
+    state: "Intended",
+    since: timeText(now),
+    until: timeText(until),
+    why: clip(why, 1024),
+    ...(cannotShow === undefined ? {} : { cannotShow }),
+    ...(pod.ownerUid === undefined ? {} : { owner: { kind: pod.ownerKind ?? "", name: pod.ownerName ?? "", uid: pod.ownerUid } }),
+    originalLabels: how === "Isolate" ? labelsToTake(pod, seen) : {},
+    candidates: ranked.slice(0, 8).map((c) => ({ pod: c.pod.name, score: c.score, reason: clip(c.reason, 256) })),
+  };
+}
+
+function whatIsLost(pod: PodView, investigation: MemoryInvestigation): string | undefined {
+  const kills = investigation.status?.kills ?? [];
+  const own = kills.find((kill) => kill.pod.uid === pod.uid);
+  if (own !== undefined) {
+    return `Its container ${own.container ?? ""} was itself killed at ${own.time}: the memory of that incarnation is gone. What remains: the pod's cgroup counters, emptyDir volumes, and what has grown since.`;
+  }
+  const last = kills.at(-1);
+  return last === undefined
+    ? undefined
+    : `The killed container (${last.container ?? "evicted pod"} of ${last.pod.name}) lost its memory with the kill; this is a sibling of the same revision.`;
+}
+
+/** Every label that a selector of the namespace looks at, with its value. Our own marks are no part of it. */
+export function labelsToTake(pod: PodView, seen: Observation): Record<string, string> {
+  const keys = new Set<string>();
+  for (const { selector } of seen.surroundings.selectors ?? []) {
+    if (!selects(selector, pod.labels)) continue;
+    for (const key of selectorKeys(selector)) keys.add(key);
+  }
+  return Object.fromEntries(Object.entries(pod.labels).filter(([key]) => keys.has(key) && !key.startsWith("oomscope.dev/")));
+}
+
+/** The guards of isolation, in order. The first that refuses turns Isolate into Hold, and its reason is shown. */
+export const ISOLATION_GUARDS: readonly ((pod: PodView, seen: Observation, policy: EffectivePolicy) => Refusal | undefined)[] = [
+  ownerCannotReplace,
+  selectorsUnknown,
+  selectorIsInescapable,
+  tooFewReady,
+  quotaTooTight,
+  claimsExclusive,
+];
+
+function refusesIsolation(pod: PodView, seen: Observation, policy: EffectivePolicy): Refusal | undefined {
+  for (const guard of ISOLATION_GUARDS) {
+    const refusal = guard(pod, seen, policy);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+function ownerCannotReplace(pod: PodView): Refusal | undefined {
+  if (pod.ownerKind === "ReplicaSet") return undefined;
+  const owner = pod.ownerKind ?? "no controller";
+  return {
+    reason: "OwnerCannotReplace",
+    message: `the pod belongs to ${owner}, which cannot make a replacement while its name or place is taken`,
+  };
+}
+
+function selectorsUnknown(_pod: PodView, seen: Observation): Refusal | undefined {
+  if (seen.surroundings.selectors !== undefined) return undefined;
+  return { reason: "SelectorsUnknown", message: "the selectors of the namespace could not be read, so it is not known what to take away" };
+}
+
+/** A selector that matches without looking at a label of the pod would still match after every label is taken. */
+function selectorIsInescapable(pod: PodView, seen: Observation): Refusal | undefined {
+  const taken = new Set(Object.keys(labelsToTake(pod, seen)));
+  const left = Object.fromEntries(Object.entries(pod.labels).filter(([key]) => !taken.has(key)));
+  for (const { owner, kind, selector } of seen.surroundings.selectors ?? []) {
+    if (kind === "NetworkPolicy") continue; // One for all pods is a fence that the pod should stay behind.
+    if (selects(selector, pod.labels) && selects(selector, left)) {
+      return { reason: "SelectorInescapable", message: `${owner} selects the pod whatever its labels are` };
+    }
+  }
+  return undefined;
+}
+
+function tooFewReady(pod: PodView, seen: Observation, policy: EffectivePolicy): Refusal | undefined {
+  const { minAvailable } = policy.spec.preserve;
+  const others = seen.pods.filter((p) => p.uid !== pod.uid && isServing(p)).length;
+  if (others >= minAvailable) return undefined;
+  return {
+    reason: "MinAvailable",
+    message: `${others} ready ${others === 1 ? "pod" : "pods"} would remain, preserve.minAvailable is ${minAvailable}`,
+  };
+}
+
+function quotaTooTight(_pod: PodView, seen: Observation): Refusal | undefined {
+  const tight = seen.surroundings.quotaTight;
+  return tight === undefined ? undefined : { reason: "QuotaTooTight", message: `a replacement could not start: ${tight}` };
+}
+
+function claimsExclusive(pod: PodView, seen: Observation): Refusal | undefined {
+  const held = pod.claims.filter((claim) => seen.surroundings.exclusiveClaims.includes(claim));
+  if (held.length === 0) return undefined;
+  return { reason: "VolumeHeld", message: `the pod holds ${held.join(", ")}, which a replacement could not mount` };
+}
+
+/** Ready, not leaving, and still a member of its workload. */
+export function isServing(pod: PodView): boolean {
+  return pod.ready && pod.deletionTimestamp === undefined && pod.labels[PRESERVED_LABEL] === undefined;
+}
+
+function preserveAction(
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  pod: PodView,
+  seen: Observation,
+  policy: EffectivePolicy | undefined,
+): Action {
+  return {
+    kind: "PreservePod",
+    investigation: { name: investigation.metadata.name, uid: investigation.metadata.uid },
+    how: preserved.how,
+    pod,
+    container: investigation.spec.container ?? investigation.status?.kills?.at(-1)?.container,
+    labels: preserved.originalLabels ?? {},
+    minAvailable: preserved.how === "Isolate" ? (policy?.spec.preserve.minAvailable ?? 1) : 0,
+    siblings: seen.pods.filter((p) => p.uid !== pod.uid && isServing(p)).map((p) => p.uid),
+  };
+}
+
+function follow(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  now: Date,
+): PreservationStep {
+  if (preserved.state === "Lost") return ended(preserved, "PodLost", `Pod ${preserved.pod} is gone`);
+  if (preserved.state === "Released") return ended(preserved, "Released", `Pod ${preserved.pod} was released`);
+
+  const pod = seen.pods.find((p) => p.uid === preserved.uid);
+  if (pod === undefined || pod.deletionTimestamp !== undefined) return lost(investigation, preserved);
+  const ours = pod.labels[PRESERVED_LABEL] === investigation.metadata.uid;
+
+  if (preserved.state === "Intended") {
+    const refused = seen.refused[investigation.metadata.uid];
+    if (!ours && refused?.action === "PreservePod" && preserved.how === "Isolate") return holdInstead(seen, investigation, preserved, pod, refused);
+    if (!ours) return resume(seen, investigation, preserved, pod);
+    if (preserved.how === "Isolate" && pod.ownerUid !== undefined) {
+      return waiting(preserved, `Pod ${preserved.pod} has lost its labels; its controller has yet to let it go`);
+    }
+    return seenPreserved(investigation, preserved);
+  }
+  const untilMs = Date.parse(preserved.until ?? "");
+  if (investigation.spec.release || now.getTime() >= untilMs) {
+    return release(seen, investigation, preserved, investigation.spec.release ? "a person asked for it" : "its ttl has passed", ours);
+  }
+  if (!ours) return lost(investigation, preserved);
+  return {
+    preserved,
+    fact: preservedFact(preserved),
+    actions: [],
+    notices: [],
+    settled: true,
+    againMs: Math.max(1000, untilMs - now.getTime()),
+  };
+}
+
+function preservedFact(preserved: PreservedPod): PreservationStep["fact"] {
+  const until = preserved.until === undefined ? "" : ` until ${preserved.until}`;
+  const what = preserved.how === "Isolate" ? "isolated" : "held";
+  return {
+    status: "True",
+    reason: preserved.how === "Isolate" ? "Isolated" : "Held",
+    message: `Pod ${preserved.pod} is ${what}${until}: ${preserved.why}`,
+  };
+}
+
+function seenPreserved(investigation: MemoryInvestigation, preserved: PreservedPod): PreservationStep {
+  const next: PreservedPod = { ...preserved, state: "Preserved" };
+  const fact = preservedFact(next);
+  return {
+    preserved: next,
+    fact,
+    actions: [{ kind: "EnsureGuard", investigation: investigation.metadata, name: guardName(investigation) }],
+    notices: [{ type: "Normal", reason: fact.reason, message: fact.message, also: [{ pod: next.pod, uid: next.uid }] }],
+    settled: true,
+  };
+}
+
+/** The intent is on record, but the pod does not show it: the change is made, or made again after a lost reply. */
+function resume(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  pod: PodView,
+): PreservationStep {
+  const policy = "problem" in seen.policy ? undefined : seen.policy;
+  return { ...waiting(preserved, `Pod ${preserved.pod} is to be kept (${preserved.how})`), actions: [preserveAction(investigation, preserved, pod, seen, policy)] };
+}
+
+/** A guard said no at the last moment: the pod is held where it is. The labels were never taken. */
+function holdInstead(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  pod: PodView,
+  refused: Refused,
+): PreservationStep {
+  const next: PreservedPod = {
+    ...preserved,
+    how: "Hold",
+    originalLabels: {},
+    why: clip(`${preserved.why}. Held, not isolated (${refused.reason}): ${refused.message}`, 1024),
+  };
+  return resume(seen, { ...investigation, status: { ...investigation.status, preserved: next } }, next, pod);
+}
+
+function waiting(preserved: PreservedPod, message: string): PreservationStep {
+  return {
+    preserved,
+    fact: { status: "Unknown", reason: "Preserving", message },
+    actions: [],
+    notices: [],
+    settled: false,
+    againMs: 1000,
+  };
+}
+
+function ended(preserved: PreservedPod, reason: Reason, message: string): PreservationStep {
+  return { preserved, fact: { status: "False", reason, message }, actions: [], notices: [], settled: true };
+}
+
+function lost(investigation: MemoryInvestigation, preserved: PreservedPod): PreservationStep {
+  const message = `Pod ${preserved.pod} is gone; no other is taken in its place`;
+  return {
+    ...ended({ ...preserved, state: "Lost" }, "PodLost", message),
+    actions: [{ kind: "RemoveGuard", name: guardName(investigation), investigationUid: investigation.metadata.uid }],
+    notices: [{ type: "Warning", reason: "PodLost", message, also: [] }],
+  };
+}
+
+/** Puts the pod back. Called until the pod is seen without our mark. */
+function release(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  why: string,
+  ours: boolean,
+): PreservationStep {
+  if (!ours) {
+    const message = `Pod ${preserved.pod} was released: ${why}`;
+    return {
+      ...ended({ ...preserved, state: "Released" }, "Released", message),
+      actions: [{ kind: "RemoveGuard", name: guardName(investigation), investigationUid: investigation.metadata.uid }],
+      notices: [{ type: "Normal", reason: "Released", message, also: [] }],
+    };
+  }
+  return {
+    ...waiting(preserved, `Pod ${preserved.pod} is being released: ${why}`),
+    actions: [releaseAction(seen, investigation, preserved)],
+    settled: true,
+  };
+}
+
+export function releaseAction(seen: Observation, investigation: MemoryInvestigation, preserved: PreservedPod): Action {
+  return {
+    kind: "ReleasePod",
+    investigation: { name: investigation.metadata.name, uid: investigation.metadata.uid },
+    pod: { name: preserved.pod, uid: preserved.uid },
+    how: preserved.how,
+    labels: preserved.originalLabels ?? {},
+    ownerExists:
+      preserved.how === "Hold" || preserved.owner === undefined || seen.replicaSets.some((rs) => rs.uid === preserved.owner?.uid),
+  };
+}

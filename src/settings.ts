@@ -1,0 +1,93 @@
+/**
+ * The operator's own settings: read once from the environment, checked, frozen. The only reader of `process.env` in the operator.
+ * What may be done to workloads is no setting: that is what policies are for.
+ */
+import { z } from "zod";
+
+const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
+
+const Environment = z.object({
+  OOMSCOPE_NAMESPACE: z.string().min(1).describe("Namespace of the operator."),
+  OOMSCOPE_COLLECTOR_NAMESPACE: z.string().min(1).default("oomscope-collectors").describe("Namespace of the collection Jobs."),
+  OOMSCOPE_POD_NAME: z.string().min(1).describe("Name of this pod; its identity in the leader election."),
+  OOMSCOPE_COLLECTOR_IMAGE: z.string().min(1).describe("Image of the collector, best by digest."),
+  OOMSCOPE_COLLECTOR_SERVICE_ACCOUNT: z.string().min(1).default("oomscope-collector"),
+  OOMSCOPE_COLLECTOR_PRIORITY_CLASS: z.string().optional(),
+  OOMSCOPE_EVIDENCE_SERVICE: z.string().min(1).default("oomscope-evidence").describe("Service that leads to the evidence port."),
+  OOMSCOPE_EVIDENCE_SECRET: z.string().min(1).default("oomscope-evidence-tls").describe("Secret with the evidence server's keys."),
+  OOMSCOPE_EVIDENCE_DIRECTORY: z.string().min(1).default("/var/lib/oomscope"),
+  OOMSCOPE_EVIDENCE_MAX_BYTES: z.coerce.number().int().positive().default(2 * 2 ** 30),
+  OOMSCOPE_EVIDENCE_PORT: z.coerce.number().int().min(0).max(65535).default(8443),
+  OOMSCOPE_EVIDENCE_AUDIENCE: z.string().min(1).default("oomscope-evidence"),
+  OOMSCOPE_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(8080),
+  OOMSCOPE_EXEMPT_NAMESPACES: z.string().default("kube-system"),
+  OOMSCOPE_WORKERS: z.coerce.number().int().min(1).max(64).default(8),
+  OOMSCOPE_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
+  OOMSCOPE_LEASE_SECONDS: z.coerce.number().int().min(3).max(120).default(15),
+  OOMSCOPE_LEADER_ELECTION: Flag.default(true),
+});
+
+export interface Settings {
+  readonly namespace: string;
+  readonly collectorNamespace: string;
+  readonly identity: string;
+  readonly collector: { readonly image: string; readonly serviceAccount: string; readonly priorityClass: string | undefined };
+  readonly evidence: {
+    readonly service: string;
+    readonly secret: string;
+    readonly directory: string;
+    readonly maxBytes: number;
+    readonly port: number;
+    readonly audience: string;
+  };
+  readonly healthPort: number;
+  /** Namespaces that no policy without a namespaceSelector reaches, the operator's own among them. */
+  readonly exemptNamespaces: readonly string[];
+  readonly workers: number;
+  readonly logLevel: string;
+  readonly leaseSeconds: number;
+  readonly leaderElection: boolean;
+}
+
+/** Thrown for settings that cannot be used; the message names every one of them, a line each. */
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}
+
+/** @throws SettingsError */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+    throw new SettingsError(`These settings cannot be used:\n${lines.join("\n")}`);
+  }
+  const env = parsed.data;
+  return Object.freeze({
+    namespace: env.OOMSCOPE_NAMESPACE,
+    collectorNamespace: env.OOMSCOPE_COLLECTOR_NAMESPACE,
+    identity: env.OOMSCOPE_POD_NAME,
+    collector: {
+      image: env.OOMSCOPE_COLLECTOR_IMAGE,
+      serviceAccount: env.OOMSCOPE_COLLECTOR_SERVICE_ACCOUNT,
+      priorityClass: env.OOMSCOPE_COLLECTOR_PRIORITY_CLASS,
+    },
+    evidence: {
+      service: env.OOMSCOPE_EVIDENCE_SERVICE,
+      secret: env.OOMSCOPE_EVIDENCE_SECRET,
+      directory: env.OOMSCOPE_EVIDENCE_DIRECTORY,
+      maxBytes: env.OOMSCOPE_EVIDENCE_MAX_BYTES,
+      port: env.OOMSCOPE_EVIDENCE_PORT,
+      audience: env.OOMSCOPE_EVIDENCE_AUDIENCE,
+    },
+    healthPort: env.OOMSCOPE_HEALTH_PORT,
+    exemptNamespaces: [
+      ...env.OOMSCOPE_EXEMPT_NAMESPACES.split(",").map((name) => name.trim()).filter((name) => name !== ""),
+      env.OOMSCOPE_NAMESPACE,
+      env.OOMSCOPE_COLLECTOR_NAMESPACE,
+    ],
+    workers: env.OOMSCOPE_WORKERS,
+    logLevel: env.OOMSCOPE_LOG_LEVEL,
+    leaseSeconds: env.OOMSCOPE_LEASE_SECONDS,
+    leaderElection: env.OOMSCOPE_LEADER_ELECTION,
+  });
+}
