@@ -179,7 +179,7 @@ describe("the door", () => {
     const first = await Promise.all(
       [TOKEN_A, TOKEN_B].map((token) => put(door.port, { kind: "readings", bytes, end: 60, token })),
     );
-    expect(first.map(({ status }) => status).sort()).toEqual([202, 409]);
+    expect(first.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([202, 409]);
     const [winner, loser] = first[0]?.status === 202 ? [TOKEN_A, TOKEN_B] : [TOKEN_B, TOKEN_A];
     const another = { status: 409, body: { reason: "AnotherCollector" } };
     expect(await put(door.port, { kind: "readings", bytes, start: 60, token: loser })).toMatchObject(another);
