@@ -227,6 +227,8 @@ function follow(
   const current = withProgress(last, session);
 
   if (session?.closed === true) return close(replace, current, session, job, now);
+  const refused = seen.refused[investigation.metadata.uid];
+  if (refused?.action === "CreateCollectionJob") return endWith(replace, current, "Failed", refused.reason, refused.message, now, job);
   if (job === undefined) {
     if (last.jobUid === undefined && now.getTime() - Date.parse(last.requested) < INTENT_LIVES_MS && session?.started === undefined) {
       return resume(seen, investigation, last, policy, collections);

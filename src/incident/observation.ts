@@ -73,6 +73,7 @@ export interface ReplicaSetView {
   readonly ownerName?: string;
   readonly ownerUid?: string;
   readonly revision?: string;
+  readonly selector?: LabelSelector;
   readonly replicas: number;
   readonly images: readonly string[];
   readonly creationTimestamp?: string;

@@ -246,7 +246,7 @@ function follow(
     if (preserved.how === "Isolate" && pod.ownerUid !== undefined) {
       return waiting(preserved, `Pod ${preserved.pod} has lost its labels; its controller has yet to let it go`);
     }
-    return seenPreserved(investigation, preserved);
+    return seenPreserved(seen, investigation, preserved, pod);
   }
   const untilMs = Date.parse(preserved.until ?? "");
   if (investigation.spec.release || now.getTime() >= untilMs) {
@@ -273,13 +273,23 @@ function preservedFact(preserved: PreservedPod): PreservationStep["fact"] {
   };
 }
 
-function seenPreserved(investigation: MemoryInvestigation, preserved: PreservedPod): PreservationStep {
+function seenPreserved(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  pod: PodView,
+): PreservationStep {
   const next: PreservedPod = { ...preserved, state: "Preserved" };
   const fact = preservedFact(next);
+  // Two budgets that match one pod make every eviction a server error, so a pod that keeps its labels may already have its guard.
+  const guarded = (seen.surroundings.selectors ?? []).some(
+    (s) => s.kind === "PodDisruptionBudget" && s.owner !== `PodDisruptionBudget/${guardName(investigation)}` && selects(s.selector, pod.labels),
+  );
+  const { name, uid } = investigation.metadata;
   return {
     preserved: next,
     fact,
-    actions: [{ kind: "EnsureGuard", investigation: investigation.metadata, name: guardName(investigation) }],
+    actions: guarded ? [] : [{ kind: "EnsureGuard", investigation: { name, uid }, name: guardName(investigation) }],
     notices: [{ type: "Normal", reason: fact.reason, message: fact.message, also: [{ pod: next.pod, uid: next.uid }] }],
     settled: true,
   };

@@ -1,0 +1,37 @@
+/** Deterministic identities: the same fact gets the same name, whoever computes it and however often. */
+import { createHash } from "node:crypto";
+
+export interface KillIdentity {
+  readonly podUid: string;
+  readonly container: string;
+  /** The runtime's id of the dead container; new with each incarnation. */
+  readonly containerId?: string;
+  /** Used where there is no container id. */
+  readonly restartCount?: number;
+  readonly finishedAt: string;
+}
+
+/** Twelve hex digits that identify a kill. */
+export function killId(kill: KillIdentity): string {
+  return hash(["kill", kill.podUid, kill.container, kill.containerId ?? `#${kill.restartCount ?? 0}`, kill.finishedAt], 12);
+}
+
+const MAX_NAME = 63;
+const HASH_LENGTH = 8;
+
+/** Name of the investigation that a kill opens: the workload's name, cut where needed, and a hash. A valid DNS label of at most 63 characters. */
+export function investigationName(workload: string, firstKill: string): string {
+  const stem = workload.replaceAll(/[^a-z0-9-]/g, "-").slice(0, MAX_NAME - HASH_LENGTH - 1).replaceAll(/^-+|-+$/g, "");
+  const tail = hash(["investigation", workload, firstKill], HASH_LENGTH);
+  return stem === "" ? `oom-${tail}` : `${stem}-${tail}`;
+}
+
+/** Name of a collection, which is also the name of its Job: at most 52 characters, new for each attempt. */
+export function collectionName(investigationUid: string, purpose: string, attempt: number): string {
+  return `oomc-${hash(["collection", investigationUid, purpose], 10)}-${attempt}`;
+}
+
+function hash(parts: readonly string[], length: number): string {
+  // JSON keeps the parts apart: no two lists have the same text.
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, length);
+}

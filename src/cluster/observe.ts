@@ -1,0 +1,178 @@
+/**
+ * One snapshot of a workload: from the watches, with our own writes laid over them, and with live reads of what the next decision
+ * may take away from somebody.
+ */
+import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import { endedAt } from "../incident/intake.ts";
+import type { EffectivePolicy, JobView, KernelVictim, Observation, PodView, PolicyView, Refused, SessionView, Surroundings, WorkloadKey } from "../incident/observation.ts";
+import { effectivePolicy, namedPolicy, type PolicyQuestion } from "../incident/policy.ts";
+import { PRESERVED_LABEL } from "../incident/preservation.ts";
+import { durationMs } from "../api/fields.ts";
+import type { Api } from "./api.ts";
+import type { Store, Tracked } from "./store.ts";
+import { readSurroundings } from "./surroundings.ts";
+import { podsOf, replicaSetsOf, targetOf, type WorkloadStores } from "./workloads.ts";
+
+export interface TrackedInvestigation extends Tracked {
+  readonly investigation: MemoryInvestigation;
+}
+
+export interface NamespaceView extends Tracked {
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface NodeView extends Tracked {
+  readonly ready: boolean;
+}
+
+export interface Stores extends WorkloadStores {
+  readonly collectionJobs: Store<JobView & Tracked>;
+  readonly nodes: Store<NodeView>;
+  readonly namespaces: Store<NamespaceView>;
+  readonly policies: Store<PolicyView & Tracked>;
+  readonly clusterPolicies: Store<PolicyView & Tracked>;
+}
+
+/** What the evidence side knows; all of it without waiting. */
+export interface EvidenceView {
+  session(collection: string): SessionView | undefined;
+  /** The finding of a collection that has ended; reading the pack begins with the first call. */
+  finding(collection: string, workload: WorkloadKey): Finding | undefined;
+  victims(collection: string): readonly KernelVictim[];
+}
+
+export interface ObserveOptions {
+  readonly api: Api;
+  readonly stores: Stores;
+  readonly investigations: (namespace?: string) => readonly TrackedInvestigation[];
+  readonly evidence: EvidenceView;
+  readonly collectorNamespace: string;
+  readonly exemptNamespaces: readonly string[];
+  /** When the operator before this one was last alive; undefined on a fresh install. */
+  readonly previousLife: () => Date | undefined;
+  readonly startedAt: Date;
+  readonly epoch: () => number;
+  readonly refused: (investigationUid: string) => Refused | undefined;
+}
+
+/** What a predecessor saw last may not have been handled any more when it died: this much is looked at again. */
+const OVERLAP_MS = 10 * 60_000;
+const NOTHING: Surroundings = { exclusiveClaims: [], usageBytes: {} };
+
+export async function observe(key: WorkloadKey, options: ObserveOptions): Promise<Observation> {
+  const { stores, api } = options;
+  const investigations = options
+    .investigations(key.namespace)
+    .map((entry) => entry.investigation)
+    .filter((i) => i.spec.targetRef.kind === key.kind && i.spec.targetRef.name === key.name)
+    .toSorted((a, b) => created(a).localeCompare(created(b)) || a.metadata.name.localeCompare(b.metadata.name));
+  const target = targetOf(key, stores);
+  const replicaSets = replicaSetsOf(key, target, stores);
+  const pods = podsOf(key, target, replicaSets, stores, new Set(investigations.map((i) => i.metadata.uid)));
+  const policies = policyQuestion(key, pods, options);
+  const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
+
+  return {
+    key,
+    target,
+    pods,
+    replicaSets,
+    investigations,
+    policy: policies.effective,
+    namedPolicies: policies.named,
+    jobs: Object.fromEntries(collections.flatMap(({ job }) => pair(job, stores.collectionJobs.get(options.collectorNamespace, job)))),
+    collectorPods: collectorPods(collections.map((c) => c.job), options),
+    sessions: Object.fromEntries(collections.flatMap(({ id }) => pair(id, options.evidence.session(id)))),
+    findings: Object.fromEntries(
+      collections
+        .filter((c) => c.state !== "Intended")
+        .flatMap(({ id }) => pair(id, hasEnded(id, options, collections) ? options.evidence.finding(id, key) : undefined)),
+    ),
+    kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
+    nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
+    surroundings: investigations.some(mayPreserve) ? await readSurroundings(api, key.namespace, pods, replicaSets) : NOTHING,
+    horizon: horizon(policies.effective, options),
+    active: countActive(policies.effective, options),
+    epoch: options.epoch(),
+    refused: Object.fromEntries(investigations.flatMap((i) => pair(i.metadata.uid, options.refused(i.metadata.uid)))),
+  };
+}
+
+function pair<T>(name: string, value: T | undefined): [string, T][] {
+  return value === undefined ? [] : [[name, value]];
+}
+
+function created(investigation: MemoryInvestigation): string {
+  return investigation.metadata.creationTimestamp ?? "";
+}
+
+/** Its Jobs and packs still matter to a decision. */
+function stillCollects(investigation: MemoryInvestigation): boolean {
+  return endedAt(investigation) === undefined || investigation.metadata.deletionTimestamp !== undefined;
+}
+
+/** A pod may be taken for it in the next step, so what stands around the pods must be known. */
+function mayPreserve(investigation: MemoryInvestigation): boolean {
+  const { status, metadata } = investigation;
+  if (metadata.deletionTimestamp !== undefined || endedAt(investigation) !== undefined) return false;
+  return status?.preserved === undefined || status.preserved.state === "Intended";
+}
+
+function hasEnded(id: string, options: ObserveOptions, collections: readonly { id: string; state: string }[]): boolean {
+  const state = collections.find((c) => c.id === id)?.state;
+  return state === "Complete" || state === "Partial" || options.evidence.session(id)?.closed === true;
+}
+
+function collectorPods(jobs: readonly string[], options: ObserveOptions): Record<string, PodView[]> {
+  const wanted = new Set(jobs);
+  const found: Record<string, PodView[]> = {};
+  if (wanted.size === 0) return found;
+  for (const pod of options.stores.pods.list(options.collectorNamespace)) {
+    if (pod.ownerKind === "Job" && pod.ownerName !== undefined && wanted.has(pod.ownerName)) (found[pod.ownerName] ??= []).push(pod);
+  }
+  return found;
+}
+
+function policyQuestion(
+  key: WorkloadKey,
+  pods: readonly PodView[],
+  { stores, exemptNamespaces }: ObserveOptions,
+): { effective: Observation["policy"]; named: Record<string, EffectivePolicy> } {
+  const all: PolicyView[] = [...stores.policies.list(key.namespace), ...stores.clusterPolicies.list()];
+  const sample = pods.find((pod) => pod.labels[PRESERVED_LABEL] === undefined) ?? pods[0];
+  const question: PolicyQuestion = {
+    namespace: key.namespace,
+    namespaceLabels: stores.namespaces.get("", key.namespace)?.labels ?? {},
+    podLabels: sample?.labels ?? {},
+    exempt: exemptNamespaces,
+  };
+  const effective = effectivePolicy(all, question);
+  return {
+    effective: effective ?? { problem: "NoPolicy", message: `No MemoryPolicy or ClusterMemoryPolicy selects this workload in namespace ${key.namespace}` },
+    named: Object.fromEntries(all.map((policy) => [`${policy.kind}/${policy.name}`, namedPolicy(policy, all, question)])),
+  };
+}
+
+/**
+ * From when on kills are news. What the last operator was alive for it has dealt with, but for its last minutes; on a fresh install
+ * the policy's own window before the start counts, so that a workload in trouble is explained at once.
+ */
+function horizon(policy: Observation["policy"], { previousLife, startedAt }: ObserveOptions): string {
+  const before = previousLife();
+  const windowMs = "problem" in policy ? 0 : durationMs(policy.spec.triggers.oomKilled.within);
+  const from = before === undefined ? startedAt.getTime() - windowMs : before.getTime() - OVERLAP_MS;
+  return new Date(Math.min(from, startedAt.getTime())).toISOString().slice(0, 19) + "Z";
+}
+
+/** Active investigations; one that has no status yet may turn out to be under any policy, so it counts for each. */
+export function countActive(
+  policy: Observation["policy"] | { readonly kind: string; readonly name: string },
+  { investigations }: Pick<ObserveOptions, "investigations">,
+): { policy: number; cluster: number } {
+  const active = investigations().filter(({ investigation: i }) => endedAt(i) === undefined && i.metadata.deletionTimestamp === undefined);
+  const under = active.filter(({ investigation: { status } }) => {
+    if (status?.policy === undefined) return true;
+    return !("problem" in policy) && status.policy.kind === policy.kind && status.policy.name === policy.name;
+  });
+  return { policy: under.length, cluster: active.length };
+}

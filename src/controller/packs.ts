@@ -1,0 +1,120 @@
+/**
+ * What the loop may know of evidence without waiting: how far an upload has come, and, once it has ended, what the pack says. Packs
+ * are read in the background, one at a time; when one has been read its workload is looked at again.
+ */
+import type { Logger } from "pino";
+import type { Manifest } from "../api/collection.ts";
+import type { Finding } from "../api/memoryinvestigation.ts";
+import type { EvidenceStore } from "../evidence/store.ts";
+import { keyText, type KernelVictim, type SessionView, type WorkloadKey } from "../incident/observation.ts";
+
+export interface PackReading {
+  readonly finding: Finding;
+  readonly victims: readonly KernelVictim[];
+}
+
+export interface PacksOptions {
+  readonly store: EvidenceStore;
+  /** Reads a pack and says what it means. Throws only when the folder itself cannot be read. */
+  readonly read: (directory: string) => Promise<PackReading>;
+  readonly readManifest: (directory: string) => Promise<Manifest | undefined>;
+  readonly enqueue: (key: string) => void;
+  readonly log: Logger;
+}
+
+export interface Packs {
+  session(collection: string): SessionView | undefined;
+  finding(collection: string, workload: WorkloadKey): Finding | undefined;
+  victims(collection: string): readonly KernelVictim[];
+  /** Remembers that the store had no room for a collection. */
+  refuse(collection: string, why: string): void;
+  /** Forgets what was read of collections that are over. */
+  forget(collection: string): void;
+}
+
+/** How many readings are kept; the rest can be read again. */
+const KEEP = 64;
+
+export function createPacks({ store, read, readManifest, enqueue, log }: PacksOptions): Packs {
+  const readings = new Map<string, PackReading>();
+  const manifests = new Map<string, Manifest>();
+  const refused = new Map<string, string>();
+  const underWay = new Set<string>();
+  let chain: Promise<void> = Promise.resolve();
+
+  function later(name: string, workload: string | undefined, task: () => Promise<void>): void {
+    if (underWay.has(name)) return;
+    underWay.add(name);
+    chain = chain.then(task).catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack")).finally(() => {
+      underWay.delete(name);
+      if (workload !== undefined) enqueue(workload);
+    });
+  }
+
+  function session(collection: string): SessionView | undefined {
+    const info = store.describe(collection);
+    if (info === undefined) return undefined;
+    const manifest = info.manifestSha256 === undefined ? undefined : manifests.get(collection);
+    if (info.manifestSha256 !== undefined && manifest === undefined) {
+      later(`manifest of ${collection}`, undefined, async () => {
+        const found = await readManifest(info.directory);
+        if (found !== undefined) keep(manifests, collection, found);
+      });
+    }
+    const why = refused.get(collection);
+    return {
+      collection,
+      ...(info.podUid === undefined ? {} : { started: `${info.firstSeen.slice(0, 19)}Z` }),
+      samples: info.lines,
+      parts: info.parts.length,
+      bytes: info.bytes,
+      closed: manifest !== undefined,
+      ...(why === undefined ? {} : { refused: why }),
+      ...(manifest === undefined
+        ? {}
+        : {
+            manifest: {
+              outcome: manifest.outcome,
+              samples: manifest.samples,
+              stallMs: manifest.cost.stallMs,
+              cpuMs: manifest.cost.cpuMs,
+              sha256: info.manifestSha256 ?? "",
+              skipped: manifest.skipped.map((s) => `${s.what} (${s.reason}${s.detail === undefined ? "" : `: ${s.detail}`})`),
+            },
+          }),
+    };
+  }
+
+  function finding(collection: string, workload: WorkloadKey): Finding | undefined {
+    const known = readings.get(collection);
+    if (known !== undefined) return known.finding;
+    const info = store.describe(collection);
+    if (info === undefined) return undefined;
+    later(collection, keyText(workload), async () => {
+      // Nothing more may come: what is read now is what the finding rests on.
+      await store.end(collection);
+      keep(readings, collection, await read(info.directory));
+    });
+    return undefined;
+  }
+
+  return {
+    session,
+    finding,
+    victims: (collection) => readings.get(collection)?.victims ?? [],
+    refuse: (collection, why) => keep(refused, collection, why),
+    forget: (collection) => {
+      readings.delete(collection);
+      manifests.delete(collection);
+      refused.delete(collection);
+    },
+  };
+}
+
+function keep<T>(map: Map<string, T>, name: string, value: T): void {
+  map.set(name, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= KEEP) return;
+    map.delete(oldest);
+  }
+}
