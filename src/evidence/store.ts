@@ -84,6 +84,7 @@ export interface EvidenceStore {
   end(collection: string): Promise<void>;
   /** Known without waiting, so that the loop can ask while it observes. */
   describe(collection: string): CollectionInfo | undefined;
+  /** In the order of their names. */
   list(): readonly CollectionInfo[];
   remove(collection: string): Promise<void>;
   /** Removes what is older than `keep` allows and returns the names. */
@@ -193,7 +194,7 @@ class DirectoryStore implements EvidenceStore {
   }
 
   list(): readonly CollectionInfo[] {
-    return [...this.#folders.values()].map(info);
+    return [...this.#folders.values()].map(info).sort((a, b) => (a.collection < b.collection ? -1 : 1));
   }
 
   remove(collection: string): Promise<void> {
@@ -402,7 +403,9 @@ function promisedBytes(folder: Folder, except: string): number {
 }
 
 function info({ directory, session }: Folder): CollectionInfo {
-  const parts = [...session.parts.values()];
+  const parts = [...session.parts.values()].sort((a, b) =>
+    partFileName(a.kind, a.index) < partFileName(b.kind, b.index) ? -1 : 1,
+  );
   return {
     collection: session.collection,
     directory,

@@ -30,8 +30,13 @@ const SERVING = issueServerCertificate(
   systemRandom,
 );
 
-export interface Door {
+/** Where a server listens and whom to trust there. */
+export interface Address {
   readonly port: number;
+  readonly caCert: string;
+}
+
+export interface Door extends Address {
   readonly root: string;
   readonly store: EvidenceStore;
   readonly logged: string[];
@@ -76,6 +81,7 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
   const port = await server.listen(0, "127.0.0.1");
   return {
     port,
+    caCert: SERVING.caCert,
     root,
     store,
     logged,
@@ -143,10 +149,19 @@ export interface Call {
 }
 
 /** One request on a connection of its own. Rejects when the connection breaks before an answer. */
-export function call(port: number, { method = "GET", path, headers = {}, body, localAddress }: Call): Promise<Reply> {
+export function call(to: Address, { method = "GET", path, headers = {}, body, localAddress }: Call): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const address = localAddress === undefined ? {} : { localAddress };
-    const options = { host: "127.0.0.1", port, ca: SERVING.caCert, method, path, headers, agent: false, ...address };
+    const options = {
+      host: "127.0.0.1",
+      port: to.port,
+      ca: to.caCert,
+      method,
+      path,
+      headers,
+      agent: false,
+      ...address,
+    };
     const request = httpsRequest(options, (response) => {
       const pieces: Buffer[] = [];
       response.on("data", (piece: Buffer) => pieces.push(piece));
@@ -183,9 +198,9 @@ export interface Upload {
 }
 
 /** A well-behaved PUT of a part or of a piece of it; `headers` replace ours. */
-export function put(port: number, upload: Upload): Promise<Reply> {
+export function put(to: Address, upload: Upload): Promise<Reply> {
   const { kind, index = 0, bytes, start = 0, end = bytes.length, token = TOKEN_A } = upload;
-  return call(port, {
+  return call(to, {
     method: "PUT",
     path: partPath(kind, index),
     headers: {
@@ -200,8 +215,8 @@ export function put(port: number, upload: Upload): Promise<Reply> {
   });
 }
 
-export function get(port: number, kind: string, index = 0, token = TOKEN_A): Promise<Reply> {
-  return call(port, { path: partPath(kind, index), headers: { Authorization: `Bearer ${token}` } });
+export function get(to: Address, kind: string, index = 0, token = TOKEN_A): Promise<Reply> {
+  return call(to, { path: partPath(kind, index), headers: { Authorization: `Bearer ${token}` } });
 }
 
 interface ManifestPart {
