@@ -12,7 +12,7 @@ import { createAuthorizer, type AuthorizerOptions } from "../../src/evidence/aut
 import type { Progress } from "../../src/evidence/exchange.ts";
 import { createEvidenceServer, type EvidenceServerOptions } from "../../src/evidence/server.ts";
 import { createDirectoryStore, type EvidenceStore, type StoreOptions } from "../../src/evidence/store.ts";
-import { createAuthority, issueServerCertificate } from "../../src/evidence/tls.ts";
+import { createAuthority, issueServerCertificate, type ServingIdentity } from "../../src/evidence/tls.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 
 export const COLLECTION = "thumbnail-svc-3f9c-diagnose-0";
@@ -22,13 +22,13 @@ export const POD_B = "22222222-bbbb-4bbb-8bbb-000000000002";
 export const TOKEN_A = "header.pod-a.signature";
 export const TOKEN_B = "header.pod-b.signature";
 
-const SERVING = issueServerCertificate(
-  createAuthority(systemClock, systemRandom),
-  ["oomscope-evidence.oomscope-system.svc"],
-  ["127.0.0.1"],
-  systemClock,
-  systemRandom,
-);
+const SERVING = newIdentity();
+
+function newIdentity(): ServingIdentity {
+  const authority = createAuthority(systemClock, systemRandom);
+  const names = ["oomscope-evidence.oomscope-system.svc"];
+  return issueServerCertificate(authority, names, ["127.0.0.1"], systemClock, systemRandom);
+}
 
 /** Where a server listens and whom to trust there. */
 export interface Address {
@@ -43,6 +43,8 @@ export interface Door extends Address {
   readonly progress: { readonly collection: string; readonly progress: Progress }[];
   /** Closes the collection in the controller's view. */
   closeCollection(): void;
+  /** Serves under another authority from now on and returns its certificate. */
+  replaceCertificate(): string;
   stop(): Promise<void>;
 }
 
@@ -88,6 +90,11 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
     progress,
     closeCollection: () => {
       state = "Closed";
+    },
+    replaceCertificate: () => {
+      const identity = newIdentity();
+      server.replaceCertificate(identity);
+      return identity.caCert;
     },
     stop: async () => {
       await server.close();

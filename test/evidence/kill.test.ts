@@ -10,7 +10,7 @@ import { createDirectoryStore } from "../../src/evidence/store.ts";
 import { openPack } from "../../src/evidence/pack.ts";
 import { type Address, COLLECTION, get, manifestOf, POD_A, put, temporaryFolder } from "./door.ts";
 
-const KILLS = 15;
+const KILLS = 12;
 const CHUNK = 48 * 1024;
 
 interface Part {
@@ -36,8 +36,9 @@ async function startServer(root: string): Promise<{ readonly child: ChildProcess
 }
 
 /** What a collector does: ask how much is there, send the rest in chunks, and go on with the next part. */
-async function upload(to: Address, parts: readonly Part[]): Promise<void> {
-  for (const { kind, index, bytes } of parts) {
+async function upload(to: Address, parts: readonly Part[], acknowledged: Map<Part, number>): Promise<void> {
+  for (const part of parts) {
+    const { kind, index, bytes } = part;
     const { body } = await get(to, kind, index);
     if (body["complete"] === true) continue;
     let start = Number(body["received"]);
@@ -46,6 +47,7 @@ async function upload(to: Address, parts: readonly Part[]): Promise<void> {
       const reply = await put(to, { kind, index, bytes, start, end });
       if (reply.status !== 202 && reply.status !== 201) throw new Error(`unexpected ${JSON.stringify(reply)}`);
       start = end;
+      acknowledged.set(part, end);
     }
   }
 }
@@ -71,30 +73,30 @@ describe("a server that is killed again and again while parts come in", () => {
       bytes: Buffer.concat(Array.from({ length: 150 + index }, () => line)),
     }));
     const parts: Part[] = [...readings, { kind: "manifest", index: 0, bytes: manifestOf(readings) }];
-    const bytes = (seen: { parts: readonly { bytes: number }[] } | undefined): number =>
-      (seen?.parts ?? []).reduce((sum, part) => sum + part.bytes, 0);
-
-    let before = 0;
+    const acknowledged = new Map<Part, number>();
+    let cut = 0;
     for (let kill = 0; kill < KILLS; kill++) {
       const { child, address } = await startServer(root);
-      const uploading = upload(address, parts).then(
-        () => "Done",
-        () => "Cut",
+      const uploading = upload(address, parts, acknowledged).then(
+        () => 0,
+        () => 1,
       );
       await systemClock.sleep(Math.random() * 60);
       child.kill("SIGKILL");
       await once(child, "exit");
-      await uploading;
+      cut += await uploading;
       await expectNothingHalfVisible(root, parts);
       const store = await createDirectoryStore(root, { maxBytes: 2 ** 30, clock: systemClock });
-      const seen = store.describe(COLLECTION);
-      if (seen !== undefined && bytes(seen) > 0) expect(seen.podUid).toBe(POD_A);
-      expect(bytes(seen)).toBeGreaterThanOrEqual(before);
-      before = bytes(seen);
+      for (const [part, end] of acknowledged) {
+        expect((await store.progress(COLLECTION, part)).received).toBeGreaterThanOrEqual(end);
+        expect(store.describe(COLLECTION)?.podUid).toBe(POD_A);
+      }
     }
+    // Otherwise the kills came too late to prove anything.
+    expect(cut).toBeGreaterThan(KILLS / 3);
 
     const { address } = await startServer(root);
-    await upload(address, parts);
+    await upload(address, parts, acknowledged);
     await expectNothingHalfVisible(root, parts);
     const pack = await openPack(join(root, "collections", COLLECTION));
     expect(await pack.verify()).toEqual({ ok: true, problems: [] });
