@@ -8,15 +8,31 @@ const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
 const Environment = z.object({
   OOMSCOPE_NAMESPACE: z.string().min(1).describe("Namespace of the operator."),
-  OOMSCOPE_COLLECTOR_NAMESPACE: z.string().min(1).default("oomscope-collectors").describe("Namespace of the collection Jobs."),
+  OOMSCOPE_COLLECTOR_NAMESPACE: z
+    .string()
+    .min(1)
+    .default("oomscope-collectors")
+    .describe("Namespace of the collection Jobs."),
   OOMSCOPE_POD_NAME: z.string().min(1).describe("Name of this pod; its identity in the leader election."),
   OOMSCOPE_COLLECTOR_IMAGE: z.string().min(1).describe("Image of the collector, best by digest."),
   OOMSCOPE_COLLECTOR_SERVICE_ACCOUNT: z.string().min(1).default("oomscope-collector"),
   OOMSCOPE_COLLECTOR_PRIORITY_CLASS: z.string().optional(),
-  OOMSCOPE_EVIDENCE_SERVICE: z.string().min(1).default("oomscope-evidence").describe("Service that leads to the evidence port."),
-  OOMSCOPE_EVIDENCE_SECRET: z.string().min(1).default("oomscope-evidence-tls").describe("Secret with the evidence server's keys."),
+  OOMSCOPE_EVIDENCE_SERVICE: z
+    .string()
+    .min(1)
+    .default("oomscope-evidence")
+    .describe("Service that leads to the evidence port."),
+  OOMSCOPE_EVIDENCE_SECRET: z
+    .string()
+    .min(1)
+    .default("oomscope-evidence-tls")
+    .describe("Secret with the evidence server's keys."),
   OOMSCOPE_EVIDENCE_DIRECTORY: z.string().min(1).default("/var/lib/oomscope"),
-  OOMSCOPE_EVIDENCE_MAX_BYTES: z.coerce.number().int().positive().default(2 * 2 ** 30),
+  OOMSCOPE_EVIDENCE_MAX_BYTES: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(2 * 2 ** 30),
   OOMSCOPE_EVIDENCE_PORT: z.coerce.number().int().min(0).max(65535).default(8443),
   OOMSCOPE_EVIDENCE_AUDIENCE: z.string().min(1).default("oomscope-evidence"),
   OOMSCOPE_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(8080),
@@ -31,7 +47,11 @@ export interface Settings {
   readonly namespace: string;
   readonly collectorNamespace: string;
   readonly identity: string;
-  readonly collector: { readonly image: string; readonly serviceAccount: string; readonly priorityClass: string | undefined };
+  readonly collector: {
+    readonly image: string;
+    readonly serviceAccount: string;
+    readonly priorityClass: string | undefined;
+  };
   readonly evidence: {
     readonly service: string;
     readonly secret: string;
@@ -81,7 +101,9 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     },
     healthPort: env.OOMSCOPE_HEALTH_PORT,
     exemptNamespaces: [
-      ...env.OOMSCOPE_EXEMPT_NAMESPACES.split(",").map((name) => name.trim()).filter((name) => name !== ""),
+      ...env.OOMSCOPE_EXEMPT_NAMESPACES.split(",")
+        .map((name) => name.trim())
+        .filter((name) => name !== ""),
       env.OOMSCOPE_NAMESPACE,
       env.OOMSCOPE_COLLECTOR_NAMESPACE,
     ],

@@ -4,7 +4,18 @@
  */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import { endedAt } from "../incident/intake.ts";
-import type { EffectivePolicy, JobView, KernelVictim, Observation, PodView, PolicyView, Refused, SessionView, Surroundings, WorkloadKey } from "../incident/observation.ts";
+import type {
+  EffectivePolicy,
+  JobView,
+  KernelVictim,
+  Observation,
+  PodView,
+  PolicyView,
+  Refused,
+  SessionView,
+  Surroundings,
+  WorkloadKey,
+} from "../incident/observation.ts";
 import { effectivePolicy, namedPolicy, type PolicyQuestion } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import { durationMs } from "../api/fields.ts";
@@ -80,17 +91,26 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     investigations,
     policy: policies.effective,
     namedPolicies: policies.named,
-    jobs: Object.fromEntries(collections.flatMap(({ job }) => pair(job, stores.collectionJobs.get(options.collectorNamespace, job)))),
-    collectorPods: collectorPods(collections.map((c) => c.job), options),
+    jobs: Object.fromEntries(
+      collections.flatMap(({ job }) => pair(job, stores.collectionJobs.get(options.collectorNamespace, job))),
+    ),
+    collectorPods: collectorPods(
+      collections.map((c) => c.job),
+      options,
+    ),
     sessions: Object.fromEntries(collections.flatMap(({ id }) => pair(id, options.evidence.session(id)))),
     findings: Object.fromEntries(
       collections
         .filter((c) => c.state !== "Intended")
-        .flatMap(({ id }) => pair(id, hasEnded(id, options, collections) ? options.evidence.finding(id, key) : undefined)),
+        .flatMap(({ id }) =>
+          pair(id, hasEnded(id, options, collections) ? options.evidence.finding(id, key) : undefined),
+        ),
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
-    surroundings: investigations.some(mayPreserve) ? await readSurroundings(api, key.namespace, pods, replicaSets) : NOTHING,
+    surroundings: investigations.some(mayPreserve)
+      ? await readSurroundings(api, key.namespace, pods, replicaSets)
+      : NOTHING,
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, options),
     epoch: options.epoch(),
@@ -128,7 +148,8 @@ function collectorPods(jobs: readonly string[], options: ObserveOptions): Record
   const found: Record<string, PodView[]> = {};
   if (wanted.size === 0) return found;
   for (const pod of options.stores.pods.list(options.collectorNamespace)) {
-    if (pod.ownerKind === "Job" && pod.ownerName !== undefined && wanted.has(pod.ownerName)) (found[pod.ownerName] ??= []).push(pod);
+    if (pod.ownerKind === "Job" && pod.ownerName !== undefined && wanted.has(pod.ownerName))
+      (found[pod.ownerName] ??= []).push(pod);
   }
   return found;
 }
@@ -148,8 +169,13 @@ function policyQuestion(
   };
   const effective = effectivePolicy(all, question);
   return {
-    effective: effective ?? { problem: "NoPolicy", message: `No MemoryPolicy or ClusterMemoryPolicy selects this workload in namespace ${key.namespace}` },
-    named: Object.fromEntries(all.map((policy) => [`${policy.kind}/${policy.name}`, namedPolicy(policy, all, question)])),
+    effective: effective ?? {
+      problem: "NoPolicy",
+      message: `No MemoryPolicy or ClusterMemoryPolicy selects this workload in namespace ${key.namespace}`,
+    },
+    named: Object.fromEntries(
+      all.map((policy) => [`${policy.kind}/${policy.name}`, namedPolicy(policy, all, question)]),
+    ),
   };
 }
 
@@ -169,7 +195,9 @@ export function countActive(
   policy: Observation["policy"] | { readonly kind: string; readonly name: string },
   { investigations }: Pick<ObserveOptions, "investigations">,
 ): { policy: number; cluster: number } {
-  const active = investigations().filter(({ investigation: i }) => endedAt(i) === undefined && i.metadata.deletionTimestamp === undefined);
+  const active = investigations().filter(
+    ({ investigation: i }) => endedAt(i) === undefined && i.metadata.deletionTimestamp === undefined,
+  );
   const under = active.filter(({ investigation: { status } }) => {
     if (status?.policy === undefined) return true;
     return !("problem" in policy) && status.policy.kind === policy.kind && status.policy.name === policy.name;

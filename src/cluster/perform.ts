@@ -53,17 +53,25 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
       return createJob(key, action, options);
     case "DeleteCollectionJob":
       return ignoreGone(
-        options.api.remove(jobs, { namespace: options.collector().namespace, name: action.name }, {
-          preconditions: { uid: action.uid },
-          propagationPolicy: "Background",
-        }),
+        options.api.remove(
+          jobs,
+          { namespace: options.collector().namespace, name: action.name },
+          {
+            preconditions: { uid: action.uid },
+            propagationPolicy: "Background",
+          },
+        ),
       );
   }
 }
 
 type Of<K extends Action["kind"]> = Extract<Action, { kind: K }>;
 
-async function openInvestigation(key: WorkloadKey, action: Of<"OpenInvestigation">, options: PerformOptions): Promise<undefined> {
+async function openInvestigation(
+  key: WorkloadKey,
+  action: Of<"OpenInvestigation">,
+  options: PerformOptions,
+): Promise<undefined> {
   if (!options.admits(action.policy)) return undefined;
   const { because } = action;
   const object: ApiObject = {
@@ -90,7 +98,11 @@ async function openInvestigation(key: WorkloadKey, action: Of<"OpenInvestigation
   return undefined;
 }
 
-async function setFinalizer(namespace: string, action: Of<"SetFinalizer">, options: PerformOptions): Promise<undefined> {
+async function setFinalizer(
+  namespace: string,
+  action: Of<"SetFinalizer">,
+  options: PerformOptions,
+): Promise<undefined> {
   const address = { namespace, name: action.investigation };
   let live: ApiObject;
   try {
@@ -117,7 +129,11 @@ async function setFinalizer(namespace: string, action: Of<"SetFinalizer">, optio
   return undefined;
 }
 
-async function preservePod(namespace: string, action: Of<"PreservePod">, options: PerformOptions): Promise<Refused | undefined> {
+async function preservePod(
+  namespace: string,
+  action: Of<"PreservePod">,
+  options: PerformOptions,
+): Promise<Refused | undefined> {
   const { api } = options;
   const live = await livePod(options, namespace, action.pod.name);
   const refusal = changedSince(action, live?.view) ?? (await tooFewLeft(namespace, action, options));
@@ -126,20 +142,24 @@ async function preservePod(namespace: string, action: Of<"PreservePod">, options
   if (raw === undefined || live?.view.labels[PRESERVED_LABEL] === action.investigation.uid) return undefined;
 
   const taken = Object.fromEntries(Object.keys(action.labels).map((label) => [label, null]));
-  await api.mergePatch(pods, { namespace, name: action.pod.name }, {
-    metadata: {
-      uid: raw.uid,
-      resourceVersion: raw.resourceVersion,
-      labels: { ...taken, [PRESERVED_LABEL]: action.investigation.uid },
-      annotations: {
-        ...DO_NOT_DISRUPT,
-        "oomscope.dev/investigation": action.investigation.name,
-        // For people. What is put back on release comes from the investigation's status.
-        "oomscope.dev/original-labels": JSON.stringify(action.labels),
-        "oomscope.dev/revision": action.pod.ownerName ?? "",
+  await api.mergePatch(
+    pods,
+    { namespace, name: action.pod.name },
+    {
+      metadata: {
+        uid: raw.uid,
+        resourceVersion: raw.resourceVersion,
+        labels: { ...taken, [PRESERVED_LABEL]: action.investigation.uid },
+        annotations: {
+          ...DO_NOT_DISRUPT,
+          "oomscope.dev/investigation": action.investigation.name,
+          // For people. What is put back on release comes from the investigation's status.
+          "oomscope.dev/original-labels": JSON.stringify(action.labels),
+          "oomscope.dev/revision": action.pod.ownerName ?? "",
+        },
       },
     },
-  });
+  );
   return undefined;
 }
 
@@ -158,7 +178,11 @@ function changedSince(action: Of<"PreservePod">, live: PodView | undefined): Ref
 }
 
 /** The floor of ready pods, on live reads: the snapshot may be a moment old. */
-async function tooFewLeft(namespace: string, action: Of<"PreservePod">, { api }: PerformOptions): Promise<Refused | undefined> {
+async function tooFewLeft(
+  namespace: string,
+  action: Of<"PreservePod">,
+  { api }: PerformOptions,
+): Promise<Refused | undefined> {
   if (action.how !== "Isolate" || action.minAvailable === 0) return undefined;
   const siblings = new Set(action.siblings);
   let ready = 0;
@@ -176,7 +200,11 @@ async function tooFewLeft(namespace: string, action: Of<"PreservePod">, { api }:
   };
 }
 
-async function livePod({ api }: PerformOptions, namespace: string, name: string): Promise<{ raw: ApiObject; view: PodView } | undefined> {
+async function livePod(
+  { api }: PerformOptions,
+  namespace: string,
+  name: string,
+): Promise<{ raw: ApiObject; view: PodView } | undefined> {
   try {
     const raw = await api.get(pods, { namespace, name });
     const view = projectPod(raw);
@@ -195,24 +223,40 @@ async function releasePod(namespace: string, action: Of<"ReleasePod">, options: 
   const { uid, resourceVersion } = live.raw.metadata;
   if (!action.ownerExists) {
     await ignoreGone(
-      api.remove(pods, { namespace, name: action.pod.name }, {
-        preconditions: { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) },
-      }),
+      api.remove(
+        pods,
+        { namespace, name: action.pod.name },
+        {
+          preconditions: {
+            ...(uid === undefined ? {} : { uid }),
+            ...(resourceVersion === undefined ? {} : { resourceVersion }),
+          },
+        },
+      ),
     );
     return undefined;
   }
-  const marks = [...Object.keys(DO_NOT_DISRUPT), "oomscope.dev/investigation", "oomscope.dev/original-labels", "oomscope.dev/revision"];
-  await api.mergePatch(pods, { namespace, name: action.pod.name }, {
-    metadata: {
-      uid,
-      resourceVersion,
-      labels: { ...action.labels, [PRESERVED_LABEL]: null },
-      annotations: {
-        ...Object.fromEntries(marks.map((mark) => [mark, null])),
-        ...(action.how === "Isolate" ? { [DELETION_COST]: LOWEST_COST } : {}),
+  const marks = [
+    ...Object.keys(DO_NOT_DISRUPT),
+    "oomscope.dev/investigation",
+    "oomscope.dev/original-labels",
+    "oomscope.dev/revision",
+  ];
+  await api.mergePatch(
+    pods,
+    { namespace, name: action.pod.name },
+    {
+      metadata: {
+        uid,
+        resourceVersion,
+        labels: { ...action.labels, [PRESERVED_LABEL]: null },
+        annotations: {
+          ...Object.fromEntries(marks.map((mark) => [mark, null])),
+          ...(action.how === "Isolate" ? { [DELETION_COST]: LOWEST_COST } : {}),
+        },
       },
     },
-  });
+  );
   return undefined;
 }
 
@@ -227,7 +271,9 @@ async function ensureGuard(namespace: string, action: Of<"EnsureGuard">, api: Ap
         name: action.name,
         namespace,
         labels: { "app.kubernetes.io/managed-by": "oomscope", [INVESTIGATION_UID_LABEL]: uid },
-        ownerReferences: [{ apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", name, uid, controller: true }],
+        ownerReferences: [
+          { apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", name, uid, controller: true },
+        ],
       },
       spec: { maxUnavailable: 0, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
     });
@@ -242,7 +288,11 @@ async function removeGuard(namespace: string, action: Of<"RemoveGuard">, api: Ap
     const live = await api.get(poddisruptionbudgets, { namespace, name: action.name });
     if (live.metadata.labels?.[INVESTIGATION_UID_LABEL] !== action.investigationUid) return undefined;
     const { uid } = live.metadata;
-    await api.remove(poddisruptionbudgets, { namespace, name: action.name }, { preconditions: uid === undefined ? {} : { uid } });
+    await api.remove(
+      poddisruptionbudgets,
+      { namespace, name: action.name },
+      { preconditions: uid === undefined ? {} : { uid } },
+    );
   } catch (error) {
     if (!isApiError(error, "NotFound", "Replaced")) throw error;
   }
@@ -255,18 +305,30 @@ async function writeContext(action: Of<"WriteContext">, options: PerformOptions)
     return undefined;
   } catch (error) {
     // Without room for the context there is none for the evidence either: no Job is started.
-    return { action: "CreateCollectionJob", reason: "StorageFull", message: `The evidence store refused: ${String(error)}` };
+    return {
+      action: "CreateCollectionJob",
+      reason: "StorageFull",
+      message: `The evidence store refused: ${String(error)}`,
+    };
   }
 }
 
-async function createJob(key: WorkloadKey, action: Of<"CreateCollectionJob">, options: PerformOptions): Promise<Refused | undefined> {
+async function createJob(
+  key: WorkloadKey,
+  action: Of<"CreateCollectionJob">,
+  options: PerformOptions,
+): Promise<Refused | undefined> {
   const settings = options.collector();
   const job = collectorJob(action.plan, action.node, keyText(key), settings) as unknown as ApiObject;
   try {
     await options.api.create(jobs, job);
   } catch (error) {
     if (isApiError(error, "Invalid", "Forbidden", "TooLarge")) {
-      return { action: "CreateCollectionJob", reason: error.reason === "Forbidden" ? "Forbidden" : "CollectorFailed", message: error.message };
+      return {
+        action: "CreateCollectionJob",
+        reason: error.reason === "Forbidden" ? "Forbidden" : "CollectorFailed",
+        message: error.message,
+      };
     }
     // Whether it is ours shows in the next observation, which reads it live.
     if (!isApiError(error, "AlreadyExists")) throw error;
@@ -282,4 +344,3 @@ async function ignoreGone(removal: Promise<void>): Promise<undefined> {
   }
   return undefined;
 }
-

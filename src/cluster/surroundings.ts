@@ -6,9 +6,22 @@ import { quantityBytes } from "../api/fields.ts";
 import type { LabelSelector } from "../api/memorypolicy.ts";
 import type { PodView, ReplicaSetView, SelectorView, Surroundings } from "../incident/observation.ts";
 import type { Api, ApiObject } from "./api.ts";
-import { networkpolicies, persistentvolumeclaims, poddisruptionbudgets, resourcequotas, services, type Resource } from "./resources.ts";
+import {
+  networkpolicies,
+  persistentvolumeclaims,
+  poddisruptionbudgets,
+  resourcequotas,
+  services,
+  type Resource,
+} from "./resources.ts";
 
-const podMetrics: Resource = { group: "metrics.k8s.io", version: "v1beta1", plural: "pods", kind: "PodMetrics", namespaced: true };
+const podMetrics: Resource = {
+  group: "metrics.k8s.io",
+  version: "v1beta1",
+  plural: "pods",
+  kind: "PodMetrics",
+  namespaced: true,
+};
 /** The metrics API is a help, not a need: it may be absent or slow. */
 const METRICS_TIMEOUT_MS = 400;
 
@@ -36,12 +49,17 @@ export async function readSurroundings(
 
 async function all(api: Api, resource: Resource, namespace: string, timeoutMs?: number): Promise<ApiObject[]> {
   const items: ApiObject[] = [];
-  for await (const page of api.list(resource, { namespace, ...(timeoutMs === undefined ? {} : { timeoutMs }) })) items.push(...page.items);
+  for await (const page of api.list(resource, { namespace, ...(timeoutMs === undefined ? {} : { timeoutMs }) }))
+    items.push(...page.items);
   return items;
 }
 
 /** Undefined when one of the kinds could not be read: then it is not known what to take away. */
-async function readSelectors(api: Api, namespace: string, replicaSets: readonly ReplicaSetView[]): Promise<SelectorView[] | undefined> {
+async function readSelectors(
+  api: Api,
+  namespace: string,
+  replicaSets: readonly ReplicaSetView[],
+): Promise<SelectorView[] | undefined> {
   try {
     const [listed, budgets, policies] = await Promise.all([
       all(api, services, namespace),
@@ -54,7 +72,9 @@ async function readSelectors(api: Api, namespace: string, replicaSets: readonly 
       ...listed.flatMap((service) => {
         const matchLabels = (service["spec"] as Json | undefined)?.["selector"] as Record<string, string> | undefined;
         // A Service without a selector selects nothing; every other empty selector selects everything.
-        return matchLabels === undefined || Object.keys(matchLabels).length === 0 ? [] : [view("Service", nameOf(service), { matchLabels })];
+        return matchLabels === undefined || Object.keys(matchLabels).length === 0
+          ? []
+          : [view("Service", nameOf(service), { matchLabels })];
       }),
       ...budgets.map((budget) => view("PodDisruptionBudget", nameOf(budget), selectorOf(budget, "selector"))),
       ...policies.map((policy) => view("NetworkPolicy", nameOf(policy), selectorOf(policy, "podSelector"))),
@@ -85,7 +105,8 @@ async function readQuota(api: Api, namespace: string, pod: PodView | undefined):
   } catch {
     return "the quotas of the namespace could not be read";
   }
-  const sum = (values: readonly (number | undefined)[]): number => values.reduce<number>((total, v) => total + (v ?? 0), 0);
+  const sum = (values: readonly (number | undefined)[]): number =>
+    values.reduce<number>((total, v) => total + (v ?? 0), 0);
   const needs: Readonly<Record<string, number>> = {
     pods: 1,
     "count/pods": 1,
@@ -98,7 +119,8 @@ async function readQuota(api: Api, namespace: string, pod: PodView | undefined):
     for (const [resource, need] of Object.entries(needs)) {
       const hard = quantityBytes(status.hard?.[resource] ?? "");
       const used = quantityBytes(status.used?.[resource] ?? "0") ?? 0;
-      if (hard !== undefined && used + need > hard) return `quota ${nameOf(quota)} has no room for one more (${resource})`;
+      if (hard !== undefined && used + need > hard)
+        return `quota ${nameOf(quota)} has no room for one more (${resource})`;
     }
   }
   return undefined;
@@ -130,7 +152,8 @@ async function readUsage(api: Api, namespace: string, pods: readonly PodView[]):
     for (const metric of metrics) {
       const uid = byName.get(nameOf(metric));
       const containers = (metric["containers"] ?? []) as { usage?: { memory?: string } }[];
-      if (uid !== undefined) usage[uid] = containers.reduce((total, c) => total + (quantityBytes(c.usage?.memory ?? "0") ?? 0), 0);
+      if (uid !== undefined)
+        usage[uid] = containers.reduce((total, c) => total + (quantityBytes(c.usage?.memory ?? "0") ?? 0), 0);
     }
     return usage;
   } catch {

@@ -51,22 +51,50 @@ export function createWatches(options: WatchOptions): Watches {
   const ownWrites = createOwnWrites<TrackedInvestigation>(clock);
   const reflectors: Record<string, Reflector<Tracked>> = {};
 
-  function follow<T extends Tracked>(resource: Resource, project: (raw: unknown) => T | undefined, onChange: (event: ChangeEvent<T>) => void): Reflector<T> {
+  function follow<T extends Tracked>(
+    resource: Resource,
+    project: (raw: unknown) => T | undefined,
+    onChange: (event: ChangeEvent<T>) => void,
+  ): Reflector<T> {
     const reflector = createReflector<T>({ transport, resource, project, onChange, clock, random, log });
     reflectors[resource.plural] = reflector as unknown as Reflector<Tracked>;
     return reflector;
   }
 
-  const pods = follow<PodView>(kinds.pods, (raw) => projectPod(raw), ({ object }) => podChanged(object));
-  const replicaSets = follow(kinds.replicasets, (raw) => projectReplicaSet(raw), () => undefined);
-  const deployments = follow(kinds.deployments, (raw) => projectWorkload("Deployment", raw), ({ object }) => targetChanged({ ...object, kind: "Deployment" }));
-  const statefulSets = follow(kinds.statefulsets, (raw) => projectWorkload("StatefulSet", raw), ({ object }) => targetChanged({ ...object, kind: "StatefulSet" }));
-  const daemonSets = follow(kinds.daemonsets, (raw) => projectWorkload("DaemonSet", raw), ({ object }) => targetChanged({ ...object, kind: "DaemonSet" }));
+  const pods = follow<PodView>(
+    kinds.pods,
+    (raw) => projectPod(raw),
+    ({ object }) => podChanged(object),
+  );
+  const replicaSets = follow(
+    kinds.replicasets,
+    (raw) => projectReplicaSet(raw),
+    () => undefined,
+  );
+  const deployments = follow(
+    kinds.deployments,
+    (raw) => projectWorkload("Deployment", raw),
+    ({ object }) => targetChanged({ ...object, kind: "Deployment" }),
+  );
+  const statefulSets = follow(
+    kinds.statefulsets,
+    (raw) => projectWorkload("StatefulSet", raw),
+    ({ object }) => targetChanged({ ...object, kind: "StatefulSet" }),
+  );
+  const daemonSets = follow(
+    kinds.daemonsets,
+    (raw) => projectWorkload("DaemonSet", raw),
+    ({ object }) => targetChanged({ ...object, kind: "DaemonSet" }),
+  );
   const jobs = follow(kinds.jobs, projectJob, ({ object }) => jobChanged(object));
   const nodes = follow(kinds.nodes, projectNode, nodeChanged);
   const namespaces = follow(kinds.namespaces, projectNamespace, () => undefined);
   const policies = follow(kinds.memorypolicies, (raw) => projectPolicy(raw, "MemoryPolicy", log), everything);
-  const clusterPolicies = follow(kinds.clustermemorypolicies, (raw) => projectPolicy(raw, "ClusterMemoryPolicy", log), everything);
+  const clusterPolicies = follow(
+    kinds.clustermemorypolicies,
+    (raw) => projectPolicy(raw, "ClusterMemoryPolicy", log),
+    everything,
+  );
   const investigationWatch = follow(kinds.memoryinvestigations, readInvestigation, ({ type, object }) => {
     if (type === "Deleted") ownWrites.forget(object.uid);
     enqueue(keyText(keyOf(object)));
@@ -75,7 +103,12 @@ export function createWatches(options: WatchOptions): Watches {
   const stores: Stores = {
     pods: pods.store,
     replicaSets: replicaSets.store,
-    workloads: { Deployment: deployments.store, StatefulSet: statefulSets.store, DaemonSet: daemonSets.store, Job: jobs.store },
+    workloads: {
+      Deployment: deployments.store,
+      StatefulSet: statefulSets.store,
+      DaemonSet: daemonSets.store,
+      Job: jobs.store,
+    },
     collectionJobs: jobs.store,
     nodes: nodes.store,
     namespaces: namespaces.store,
@@ -91,7 +124,10 @@ export function createWatches(options: WatchOptions): Watches {
     const parsed = MemoryInvestigation.safeParse(raw);
     const identity = wholeObject(raw);
     if (!parsed.success || identity === undefined) {
-      log.warn({ investigation: identity?.name, problem: parsed.error?.issues[0]?.message }, "Could not read a MemoryInvestigation");
+      log.warn(
+        { investigation: identity?.name, problem: parsed.error?.issues[0]?.message },
+        "Could not read a MemoryInvestigation",
+      );
       return undefined;
     }
     const { uid, namespace, name, resourceVersion } = identity;
@@ -102,7 +138,8 @@ export function createWatches(options: WatchOptions): Watches {
     const key = keyOfPod(pod);
     if (key === undefined) return;
     // Most changes of most pods are nobody's business: a kill must show, or somebody must be investigating.
-    if (killsOf(pod).length > 0 || pod.labels[PRESERVED_LABEL] !== undefined || isInvestigated(key)) enqueue(keyText(key));
+    if (killsOf(pod).length > 0 || pod.labels[PRESERVED_LABEL] !== undefined || isInvestigated(key))
+      enqueue(keyText(key));
   }
 
   function keyOfPod(pod: PodView): WorkloadKey | undefined {
@@ -126,7 +163,8 @@ export function createWatches(options: WatchOptions): Watches {
     const pod = pods.store.byUid(uid);
     if (pod === undefined) return;
     const key = workloadOf(pod, { replicaSets: replicaSets.store });
-    if (key === undefined) log.debug({ pod: pod.name, namespace: pod.namespace }, "ReplicaSet of a pod is still unknown");
+    if (key === undefined)
+      log.debug({ pod: pod.name, namespace: pod.namespace }, "ReplicaSet of a pod is still unknown");
     else if (killsOf(pod).length > 0) enqueue(keyText(key));
   }
 
@@ -194,7 +232,7 @@ type Json = Readonly<Record<string, unknown>>;
 function projectNode(raw: unknown): NodeView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const conditions = ((raw as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions ?? []);
+  const conditions = (raw as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions ?? [];
   return { ...bare(whole), ready: conditions.some((c) => c.type === "Ready" && c.status === "True") };
 }
 
@@ -217,7 +255,13 @@ function projectPolicy(raw: unknown, kind: PolicyView["kind"], log: Logger): (Po
     log.warn({ kind, name: whole.name, problem: parsed.error.issues[0]?.message }, "Could not read a policy");
     return undefined;
   }
-  return { ...bare(whole), kind, generation: metadata.generation ?? 0, created: metadata.creationTimestamp ?? "", spec: parsed.data };
+  return {
+    ...bare(whole),
+    kind,
+    generation: metadata.generation ?? 0,
+    created: metadata.creationTimestamp ?? "",
+    spec: parsed.data,
+  };
 }
 
 type ProjectedJob = JobView & TrackedWorkload & { readonly workload?: string };
@@ -229,7 +273,8 @@ function projectJob(raw: unknown): ProjectedJob | undefined {
     metadata: { labels?: Record<string, string>; annotations?: Record<string, string>; creationTimestamp?: string };
     status?: { active?: number; conditions?: Json[] };
   };
-  const condition = (type: string): Json | undefined => status?.conditions?.find((c) => c["type"] === type && c["status"] === "True");
+  const condition = (type: string): Json | undefined =>
+    status?.conditions?.find((c) => c["type"] === type && c["status"] === "True");
   const failed = condition("Failed");
   const key = metadata.annotations?.[WORKLOAD_ANNOTATION];
   return {

@@ -71,6 +71,8 @@ async function answer(url: string, { alive, ready, metrics }: HealthOptions): Pr
 function report(checks: readonly Check[]): Answer {
   const lines = checks.map((check) => ({ name: check.name, problem: check.problem() }));
   const status = lines.some((line) => line.problem !== undefined) ? 503 : 200;
-  const body = lines.map((line) => (line.problem === undefined ? `[+] ${line.name} ok` : `[-] ${line.name}: ${line.problem}`));
+  const body = lines.map((line) =>
+    line.problem === undefined ? `[+] ${line.name} ok` : `[-] ${line.name}: ${line.problem}`,
+  );
   return { status, type: "text/plain", body: `${body.join("\n")}\n` };
 }

@@ -45,10 +45,13 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
   function later(name: string, workload: string | undefined, task: () => Promise<void>): void {
     if (underWay.has(name)) return;
     underWay.add(name);
-    chain = chain.then(task).catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack")).finally(() => {
-      underWay.delete(name);
-      if (workload !== undefined) enqueue(workload);
-    });
+    chain = chain
+      .then(task)
+      .catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack"))
+      .finally(() => {
+        underWay.delete(name);
+        if (workload !== undefined) enqueue(workload);
+      });
   }
 
   function session(collection: string): SessionView | undefined {
@@ -79,7 +82,9 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
               stallMs: manifest.cost.stallMs,
               cpuMs: manifest.cost.cpuMs,
               sha256: info.manifestSha256 ?? "",
-              skipped: manifest.skipped.map((s) => `${s.what} (${s.reason}${s.detail === undefined ? "" : `: ${s.detail}`})`),
+              skipped: manifest.skipped.map(
+                (s) => `${s.what} (${s.reason}${s.detail === undefined ? "" : `: ${s.detail}`})`,
+              ),
             },
           }),
     };

@@ -24,7 +24,12 @@ export interface World {
 }
 
 /** @returns when to look again, in milliseconds; undefined when only a change of the world brings news */
-export async function reconcile(key: WorkloadKey, world: World, now: () => Date, log: Logger): Promise<number | undefined> {
+export async function reconcile(
+  key: WorkloadKey,
+  world: World,
+  now: () => Date,
+  log: Logger,
+): Promise<number | undefined> {
   const seen = await world.observe(key);
   const next = plan(seen, now());
   let acted = await performAll(key, world, undefined, next.actions, log);

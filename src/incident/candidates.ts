@@ -50,7 +50,10 @@ function rate(pod: PodView, question: CandidateQuestion): Candidate {
   const ageMs = question.now.getTime() - Date.parse(container.state.startedAt ?? question.now.toISOString());
   const age = Math.max(0, Math.round(ageMs / 1000));
   const usage = question.usageBytes[pod.uid];
-  const share = usage !== undefined && container.limitBytes !== undefined ? Math.round((100 * usage) / container.limitBytes) : undefined;
+  const share =
+    usage !== undefined && container.limitBytes !== undefined
+      ? Math.round((100 * usage) / container.limitBytes)
+      : undefined;
   // Usage decides; where nobody measured it, the longest uninterrupted run has had the most time to grow.
   const score = (share === undefined ? 0 : 10_000 + 100 * Math.min(share, 100)) + Math.min(age, 9_999) / 100;
   const restarted = container.restartCount > 0 ? `, restarted ${container.restartCount} times` : "";

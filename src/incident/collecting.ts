@@ -68,7 +68,11 @@ function doneFact(collection: Collection): CollectingStep["fact"] {
   const count = `${collection.samples ?? 0} of ${collection.samplesExpected ?? 0} samples`;
   return collection.state === "Complete"
     ? { status: "True", reason: "CollectionComplete", message: `${count} from node ${collection.node}` }
-    : { status: "True", reason: "CollectionPartial", message: `${count} from node ${collection.node}: ${collection.message ?? "it ended early"}` };
+    : {
+        status: "True",
+        reason: "CollectionPartial",
+        message: `${count} from node ${collection.node}: ${collection.message ?? "it ended early"}`,
+      };
 }
 
 function failedFact(collection: Collection): CollectingStep["fact"] {
@@ -82,9 +86,13 @@ function failedFact(collection: Collection): CollectingStep["fact"] {
 /** The pods to measure: the preserved one and serving ones on its node; without a preserved pod, those on the node of the kill. */
 export function podsToMeasure(seen: Observation, investigation: MemoryInvestigation): readonly PodView[] {
   const { preserved, kills } = investigation.status ?? {};
-  const running = seen.pods.filter((p) => p.phase === "Running" && p.deletionTimestamp === undefined && p.node !== undefined);
+  const running = seen.pods.filter(
+    (p) => p.phase === "Running" && p.deletionTimestamp === undefined && p.node !== undefined,
+  );
   const kept =
-    preserved?.state === "Preserved" || preserved?.state === "Intended" ? running.find((p) => p.uid === preserved.uid) : undefined;
+    preserved?.state === "Preserved" || preserved?.state === "Intended"
+      ? running.find((p) => p.uid === preserved.uid)
+      : undefined;
   const lastKill = kills?.at(-1);
   const killed = running.find((p) => p.uid === lastKill?.pod.uid);
   const first = kept ?? killed ?? running.find((p) => p.node === lastKill?.node) ?? running[0];
@@ -109,7 +117,11 @@ function begin(
   const node = pods[0]?.node;
   if (node === undefined) {
     const message = "No pod of the workload runs on any node, so there is nothing to measure";
-    return { ...quiet(collections, { status: "False", reason: "NothingToMeasure", message }), againMs: 5_000, failed: waitedLongEnough(investigation, now) };
+    return {
+      ...quiet(collections, { status: "False", reason: "NothingToMeasure", message }),
+      againMs: 5_000,
+      failed: waitedLongEnough(investigation, now),
+    };
   }
   const name = collectionName(investigation.metadata.uid, "Diagnose", attempt);
   const { interval, duration } = policy.spec.collect;
@@ -187,7 +199,12 @@ function planOf(
 function contextOf(seen: Observation, investigation: MemoryInvestigation, pods: readonly PodView[]): Context {
   const { kind, name } = investigation.spec.targetRef;
   return {
-    target: { kind, namespace: seen.key.namespace, name, ...(seen.target === undefined ? {} : { uid: seen.target.uid }) },
+    target: {
+      kind,
+      namespace: seen.key.namespace,
+      name,
+      ...(seen.target === undefined ? {} : { uid: seen.target.uid }),
+    },
     ...(investigation.spec.container === undefined ? {} : { container: investigation.spec.container }),
     kills: (investigation.status?.kills ?? []).map((kill) => ({ ...kill })),
     revisions: seen.replicaSets.map((rs) => ({
@@ -228,19 +245,32 @@ function follow(
 
   if (session?.closed === true) return close(replace, current, session, job, now);
   const refused = seen.refused[investigation.metadata.uid];
-  if (refused?.action === "CreateCollectionJob") return endWith(replace, current, "Failed", refused.reason, refused.message, now, job);
+  if (refused?.action === "CreateCollectionJob")
+    return endWith(replace, current, "Failed", refused.reason, refused.message, now, job);
   if (job === undefined) {
-    if (last.jobUid === undefined && now.getTime() - Date.parse(last.requested) < INTENT_LIVES_MS && session?.started === undefined) {
+    if (
+      last.jobUid === undefined &&
+      now.getTime() - Date.parse(last.requested) < INTENT_LIVES_MS &&
+      session?.started === undefined
+    ) {
       return resume(seen, investigation, last, policy, collections);
     }
-    return endWith(replace, current, "Lost", "CollectorLost", "its Job is gone; it is not made again under this name", now);
+    return endWith(
+      replace,
+      current,
+      "Lost",
+      "CollectorLost",
+      "its Job is gone; it is not made again under this name",
+      now,
+    );
   }
   if (job.labels["oomscope.dev/investigation-uid"] !== investigation.metadata.uid) {
     return endWith(replace, current, "Failed", "NameCollision", `a Job named ${job.name} exists and is not ours`, now);
   }
   const running: Collection = { ...current, state: "Running", jobUid: job.uid };
   const over = endOfJob(seen, running, job, session, now);
-  if (over !== undefined) return endWith(replace, running, running.samples ? "Partial" : "Failed", over.reason, over.message, now, job);
+  if (over !== undefined)
+    return endWith(replace, running, running.samples ? "Partial" : "Failed", over.reason, over.message, now, job);
   return {
     ...quiet(replace(running), {
       status: "Unknown",
@@ -277,7 +307,9 @@ function withProgress(collection: Collection, session: SessionView | undefined):
     ...collection,
     samples: manifest?.samples ?? session.samples,
     ...(session.started === undefined ? {} : { started: session.started }),
-    ...(manifest === undefined ? {} : { cost: { stallMs: Math.round(manifest.stallMs), cpuMs: Math.round(manifest.cpuMs) } }),
+    ...(manifest === undefined
+      ? {}
+      : { cost: { stallMs: Math.round(manifest.stallMs), cpuMs: Math.round(manifest.cpuMs) } }),
   };
 }
 
@@ -323,7 +355,10 @@ function endWith(
   return {
     ...quiet(replace(ended), fact),
     evidence: final === "Partial" ? ended : undefined,
-    actions: job === undefined || job.complete || job.failed ? [] : [{ kind: "DeleteCollectionJob", name: job.name, uid: job.uid }],
+    actions:
+      job === undefined || job.complete || job.failed
+        ? []
+        : [{ kind: "DeleteCollectionJob", name: job.name, uid: job.uid }],
     notices: [{ type: "Warning", reason, message: `Collection ${ended.id}: ${message}`, also: [] }],
     ...(final === "Partial" || ended.attempt >= MAX_ATTEMPTS ? {} : { againMs: 0 }),
   };
@@ -341,7 +376,10 @@ function endOfJob(
   if (job.failed) {
     return job.failedReason === "DeadlineExceeded"
       ? { reason: "CollectorTimedOut", message: `its Job ran past its deadline${podText(seen, collection)}` }
-      : { reason: "CollectorFailed", message: `its Job failed (${job.failedReason ?? "unknown"})${podText(seen, collection)}` };
+      : {
+          reason: "CollectorFailed",
+          message: `its Job failed (${job.failedReason ?? "unknown"})${podText(seen, collection)}`,
+        };
   }
   if (job.complete) return { reason: "CollectorFailed", message: "its Job ended without sending a manifest" };
   const node = seen.nodes[collection.node];
@@ -359,7 +397,8 @@ function silentMs(collection: Collection, session: SessionView | undefined, now:
 function podText(seen: Observation, collection: Collection): string {
   const pod = seen.collectorPods[collection.job]?.at(-1);
   const state = pod?.containers[0]?.state;
-  const said = pod?.message ?? pod?.reason ?? (state?.exitCode === undefined ? state?.reason : `exit code ${state.exitCode}`);
+  const said =
+    pod?.message ?? pod?.reason ?? (state?.exitCode === undefined ? state?.reason : `exit code ${state.exitCode}`);
   return said === undefined ? "" : `: ${said}`;
 }
 

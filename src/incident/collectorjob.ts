@@ -31,7 +31,12 @@ const TOKEN_SECONDS = 3600;
 const MEMORY_LIMIT = "160Mi";
 
 /** @param workload the queue's key, for the watch that leads back to it */
-export function collectorJob(plan: CollectionPlan, node: string, workload: string, settings: CollectorSettings): Record<string, unknown> {
+export function collectorJob(
+  plan: CollectionPlan,
+  node: string,
+  workload: string,
+  settings: CollectorSettings,
+): Record<string, unknown> {
   const labels = {
     "app.kubernetes.io/name": "oomscope",
     "app.kubernetes.io/component": "collector",
@@ -41,7 +46,12 @@ export function collectorJob(plan: CollectionPlan, node: string, workload: strin
   return {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name: plan.collection, namespace: settings.namespace, labels, annotations: { [WORKLOAD_ANNOTATION]: workload } },
+    metadata: {
+      name: plan.collection,
+      namespace: settings.namespace,
+      labels,
+      annotations: { [WORKLOAD_ANNOTATION]: workload },
+    },
     spec: {
       backoffLimit: 0,
       completions: 1,
@@ -107,7 +117,9 @@ function podSpec(plan: CollectionPlan, node: string, settings: CollectorSettings
         name: "token",
         projected: {
           defaultMode: 0o400,
-          sources: [{ serviceAccountToken: { path: "token", audience: settings.audience, expirationSeconds: TOKEN_SECONDS } }],
+          sources: [
+            { serviceAccountToken: { path: "token", audience: settings.audience, expirationSeconds: TOKEN_SECONDS } },
+          ],
         },
       },
     ],

@@ -53,14 +53,13 @@ export function planIntake(seen: Observation, active: MemoryInvestigation | unde
   return open(seen, policy, first);
 }
 
-function open(
-  seen: Observation,
-  policy: Exclude<Observation["policy"], { problem: unknown }>,
-  first: Kill,
-): Intake {
+function open(seen: Observation, policy: Exclude<Observation["policy"], { problem: unknown }>, first: Kill): Intake {
   const { maxActive } = policy.spec.budget;
   if (seen.active.policy >= maxActive) {
-    return deferred("BudgetSpent", `${maxActive} investigations under ${policy.kind} ${policy.name} are active, which is its budget.maxActive`);
+    return deferred(
+      "BudgetSpent",
+      `${maxActive} investigations under ${policy.kind} ${policy.name} are active, which is its budget.maxActive`,
+    );
   }
   return {
     actions: [
@@ -81,7 +80,9 @@ function open(
 function deferred(reason: Reason, message: string): Intake {
   return {
     actions: [],
-    notices: [{ type: "Warning", reason, message: `An OOM kill waits for its investigation: ${message}`, also: ["Target"] }],
+    notices: [
+      { type: "Warning", reason, message: `An OOM kill waits for its investigation: ${message}`, also: ["Target"] },
+    ],
     againMs: WAIT_FOR_PLACE_MS,
   };
 }
@@ -89,7 +90,11 @@ function deferred(reason: Reason, message: string): Intake {
 function inCooldown(seen: Observation, cooldownMs: number, now: Date): MemoryInvestigation | undefined {
   return seen.investigations.findLast((investigation) => {
     const ended = endedAt(investigation);
-    return ended !== undefined && now.getTime() - ended < cooldownMs && investigation.metadata.deletionTimestamp === undefined;
+    return (
+      ended !== undefined &&
+      now.getTime() - ended < cooldownMs &&
+      investigation.metadata.deletionTimestamp === undefined
+    );
   });
 }
 

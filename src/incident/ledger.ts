@@ -37,7 +37,9 @@ export function countKills(
   if (fresh.length === 0) return status;
   for (const kill of fresh) ledger.add(kill.id);
 
-  const all = [...(status.kills ?? []), ...fresh].toSorted((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
+  const all = [...(status.kills ?? []), ...fresh].toSorted(
+    (a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id),
+  );
   const kept = all.slice(-MAX_KILLS);
   const podOf = new Map(all.map((kill) => [kill.id, kill.pod.uid]));
   const counted = fresh.filter((kill) => kill.classification !== "NotAKill").length;
@@ -75,7 +77,9 @@ function sentence(kills: readonly Kill[], total: number): string {
  */
 export function confirmKills(kills: readonly Kill[], victims: readonly KernelVictim[]): Kill[] {
   return kills.map((kill) => {
-    const victim = victims.find((v) => v.podUid === kill.pod.uid && v.containerId !== "" && v.containerId === kill.containerId);
+    const victim = victims.find(
+      (v) => v.podUid === kill.pod.uid && v.containerId !== "" && v.containerId === kill.containerId,
+    );
     if (victim === undefined || kill.sources.includes("KernelLog") || kill.classification === "NotAKill") return kill;
     return {
       ...kill,

@@ -47,7 +47,7 @@ export function plan(seen: Observation, now: Date): Plan {
   const plans: InvestigationPlan[] = [];
   for (const investigation of seen.investigations) {
     const joined = intake.join?.investigation === investigation ? intake.join.kills : [];
-    const step = planOne(seen, investigation, active, joined, now);
+    const step = fenced(seen, planOne(seen, investigation, active, joined, now));
     plans.push(step);
     if (step.againMs !== undefined) again = Math.min(again ?? step.againMs, step.againMs);
   }
@@ -57,6 +57,12 @@ export function plan(seen: Observation, now: Date): Plan {
     notices: intake.notices,
     ...(again === undefined ? {} : { requeueAfterMs: again }),
   };
+}
+
+/** The epoch of this leader goes into what is still active: a predecessor that wakes up then finds its reads stale. */
+function fenced(seen: Observation, step: Step): Step {
+  if (step.status === undefined || endedAt(step.investigation) !== undefined) return step;
+  return { ...step, status: { ...step.status, leaderEpoch: seen.epoch } };
 }
 
 type Step = InvestigationPlan & { readonly againMs?: number };
@@ -73,18 +79,38 @@ function planOne(
   const counted = withKills(seen, investigation, joined);
   if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
   if (investigation !== active) {
-    return draft(counted, now, [
-      fact("Succeeded", "Unknown", "AnotherInvestigationActive", `${active?.metadata.name ?? "Another"} is active for the same workload; this one waits for it`),
-    ], "Pending");
+    return draft(
+      counted,
+      now,
+      [
+        fact(
+          "Succeeded",
+          "Unknown",
+          "AnotherInvestigationActive",
+          `${active?.metadata.name ?? "Another"} is active for the same workload; this one waits for it`,
+        ),
+      ],
+      "Pending",
+    );
   }
   if (investigation.spec.suspend) {
-    return draft(counted, now, [fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started")], "Suspended");
+    return draft(
+      counted,
+      now,
+      [fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started")],
+      "Suspended",
+    );
   }
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) return stalled(counted, now, policy.problem, policy.message);
   if (seen.target === undefined && investigation.status?.collections === undefined) {
     const { kind, name } = investigation.spec.targetRef;
-    return stalled(counted, now, "TargetNotFound", `No ${kind} named ${name} is in namespace ${seen.key.namespace}; the investigation begins when there is one`);
+    return stalled(
+      counted,
+      now,
+      "TargetNotFound",
+      `No ${kind} named ${name} is in namespace ${seen.key.namespace}; the investigation begins when there is one`,
+    );
   }
   return planActive(seen, counted, policy, now);
 }
@@ -99,13 +125,20 @@ function withKills(
   const before = investigation.status ?? {};
   let status = countKills(before, joined, livePods);
   const victims = (status.collections ?? []).flatMap((c) => seen.kernelVictims[c.id] ?? []);
-  if (victims.length > 0 && status.kills !== undefined) status = { ...status, kills: confirmKills(status.kills, victims) };
+  if (victims.length > 0 && status.kills !== undefined)
+    status = { ...status, kills: confirmKills(status.kills, victims) };
   if (status.killCount !== before.killCount) {
-    status = withEntries(status, joined.slice(-4).map((kill) => ({
-      time: kill.time,
-      event: kill.classification,
-      message: clip(`${kill.container ?? "pod"} of ${kill.pod.name}${kill.node === undefined ? "" : ` on ${kill.node}`}`, 256),
-    })));
+    status = withEntries(
+      status,
+      joined.slice(-4).map((kill) => ({
+        time: kill.time,
+        event: kill.classification,
+        message: clip(
+          `${kill.container ?? "pod"} of ${kill.pod.name}${kill.node === undefined ? "" : ` on ${kill.node}`}`,
+          256,
+        ),
+      })),
+    );
   }
   return { ...investigation, status };
 }
@@ -114,7 +147,12 @@ function policyFor(seen: Observation, investigation: MemoryInvestigation): Obser
   const ref = investigation.spec.policyRef;
   if (ref === undefined) return seen.policy;
   const named = seen.namedPolicies[`${ref.kind}/${ref.name}`];
-  return named ?? { problem: "PolicyNotFound", message: `${ref.kind} ${ref.name} does not exist; create it, or leave policyRef out` };
+  return (
+    named ?? {
+      problem: "PolicyNotFound",
+      message: `${ref.kind} ${ref.name} does not exist; create it, or leave policyRef out`,
+    }
+  );
 }
 
 function planActive(seen: Observation, investigation: MemoryInvestigation, policy: EffectivePolicy, now: Date): Step {
@@ -126,11 +164,25 @@ function planActive(seen: Observation, investigation: MemoryInvestigation, polic
   const collecting = planCollecting(seen, kept, policy, now);
   const collected: MemoryInvestigation = {
     ...kept,
-    status: { ...kept.status, ...(collecting.collections.length === 0 ? {} : { collections: [...collecting.collections] }) },
+    status: {
+      ...kept.status,
+      ...(collecting.collections.length === 0 ? {} : { collections: [...collecting.collections] }),
+    },
   };
   const facts = [preservingFact(preserving), collectingFact(collecting)];
-  if (collecting.failed) return end(collected, common, facts, "Failed", collecting.fact.reason, collecting.fact.message, preserving, collecting);
-  if (collecting.evidence === undefined) return progress(collected, common, facts, "Collecting", preserving, collecting);
+  if (collecting.failed)
+    return end(
+      collected,
+      common,
+      facts,
+      "Failed",
+      collecting.fact.reason,
+      collecting.fact.message,
+      preserving,
+      collecting,
+    );
+  if (collecting.evidence === undefined)
+    return progress(collected, common, facts, "Collecting", preserving, collecting);
   return diagnose(seen, collected, common, facts, collecting, preserving);
 }
 
@@ -151,7 +203,10 @@ function diagnose(
   const finding = seen.findings[id];
   if (finding === undefined) {
     const reading = fact("Diagnosed", "Unknown", "Diagnosing", "The pack is being read");
-    return progress(investigation, common, [...facts, reading], "Diagnosing", preserving, { ...collecting, againMs: 1000 });
+    return progress(investigation, common, [...facts, reading], "Diagnosing", preserving, {
+      ...collecting,
+      againMs: 1000,
+    });
   }
   const session = seen.sessions[id];
   const known: MemoryInvestigation = {
@@ -172,8 +227,22 @@ function diagnose(
     },
   };
   const inconclusive = finding.verdict === "Inconclusive";
-  const told = fact("Diagnosed", inconclusive ? "False" : "True", inconclusive ? "Inconclusive" : "Diagnosed", `${finding.verdict} (${finding.confidencePercent} %): ${finding.summary}`);
-  return end(known, common, [...facts, told], inconclusive ? "Inconclusive" : "Recommended", told.reason, told.message, preserving, collecting);
+  const told = fact(
+    "Diagnosed",
+    inconclusive ? "False" : "True",
+    inconclusive ? "Inconclusive" : "Diagnosed",
+    `${finding.verdict} (${finding.confidencePercent} %): ${finding.summary}`,
+  );
+  return end(
+    known,
+    common,
+    [...facts, told],
+    inconclusive ? "Inconclusive" : "Recommended",
+    told.reason,
+    told.message,
+    preserving,
+    collecting,
+  );
 }
 
 function preservingFact(step: PreservationStep): Fact {
@@ -239,11 +308,16 @@ function end(
 
 function stalled(investigation: MemoryInvestigation, now: Date, reason: Reason, message: string): Step {
   return {
-    ...draft(investigation, now, [
-      fact("Succeeded", "Unknown", reason, message),
-      fact("Reconciling", "False", reason, message),
-      fact("Stalled", "True", reason, message),
-    ], "Pending"),
+    ...draft(
+      investigation,
+      now,
+      [
+        fact("Succeeded", "Unknown", reason, message),
+        fact("Reconciling", "False", reason, message),
+        fact("Stalled", "True", reason, message),
+      ],
+      "Pending",
+    ),
     againMs: 30_000,
   };
 }
@@ -299,7 +373,8 @@ function planDeletion(seen: Observation, investigation: MemoryInvestigation): St
   const actions: Action[] = [];
   for (const collection of status?.collections ?? []) {
     const job = seen.jobs[collection.job];
-    if (job !== undefined && !job.complete && !job.failed) actions.push({ kind: "DeleteCollectionJob", name: job.name, uid: job.uid });
+    if (job !== undefined && !job.complete && !job.failed)
+      actions.push({ kind: "DeleteCollectionJob", name: job.name, uid: job.uid });
   }
   if (!(metadata.finalizers ?? []).includes(FINALIZER)) return { ...base, actions };
 

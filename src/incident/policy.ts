@@ -41,14 +41,21 @@ export interface PolicyQuestion {
  * The policy in force: a MemoryPolicy before a ClusterMemoryPolicy, one with a selector before one without, then the older.
  * Its mode is lowered to the lowest `maxMode` of the ClusterMemoryPolicies that match: a namespace can only narrow.
  */
-export function effectivePolicy(policies: readonly PolicyView[], question: PolicyQuestion): EffectivePolicy | undefined {
+export function effectivePolicy(
+  policies: readonly PolicyView[],
+  question: PolicyQuestion,
+): EffectivePolicy | undefined {
   const ranked = policies.filter((p) => matches(p, question)).toSorted(bySpecificity);
   const [winner, ...losers] = ranked;
   return winner === undefined ? undefined : narrowed(winner, policies, question, losers);
 }
 
 /** The same for a policy that an investigation names: selection is skipped, narrowing is not. */
-export function namedPolicy(policy: PolicyView, policies: readonly PolicyView[], question: PolicyQuestion): EffectivePolicy {
+export function namedPolicy(
+  policy: PolicyView,
+  policies: readonly PolicyView[],
+  question: PolicyQuestion,
+): EffectivePolicy {
   return narrowed(policy, policies, question, []);
 }
 
@@ -81,7 +88,6 @@ function matches(policy: PolicyView, question: PolicyQuestion): boolean {
 }
 
 function bySpecificity(a: PolicyView, b: PolicyView): number {
-  const rank = (p: PolicyView): number =>
-    (p.kind === "MemoryPolicy" ? 0 : 2) + (p.spec.selector === undefined ? 1 : 0);
+  const rank = (p: PolicyView): number => (p.kind === "MemoryPolicy" ? 0 : 2) + (p.spec.selector === undefined ? 1 : 0);
   return rank(a) - rank(b) || a.created.localeCompare(b.created) || a.name.localeCompare(b.name);
 }

@@ -41,9 +41,13 @@ export function planPreservation(
   const preserved = investigation.status?.preserved;
   if (preserved !== undefined) return follow(seen, investigation, preserved, now);
   if (policy.mode === "Observe") {
-    return skip("ModeObserve", `Policy ${policy.name} is in mode Observe: no pod is touched. Recommend or Enforce would keep one for evidence`);
+    return skip(
+      "ModeObserve",
+      `Policy ${policy.name} is in mode Observe: no pod is touched. Recommend or Enforce would keep one for evidence`,
+    );
   }
-  if (policy.spec.preserve.strategy === "None") return skip("StrategyNone", `Policy ${policy.name} says preserve.strategy None`);
+  if (policy.spec.preserve.strategy === "None")
+    return skip("StrategyNone", `Policy ${policy.name} says preserve.strategy None`);
   return choose(seen, investigation, policy, now);
 }
 
@@ -68,7 +72,10 @@ function choose(
   });
   const best = ranked[0];
   if (best === undefined || best.score < 0) {
-    const why = ranked.slice(0, 3).map((c) => `${c.pod.name}: ${c.reason}`).join("; ");
+    const why = ranked
+      .slice(0, 3)
+      .map((c) => `${c.pod.name}: ${c.reason}`)
+      .join("; ");
     return skip("NoCandidate", `No pod can be kept: ${why === "" ? "the workload has no pods" : why}`);
   }
 
@@ -77,7 +84,11 @@ function choose(
   const intended = intend(seen, investigation, policy, best, ranked, how, refusal, now);
   return {
     preserved: intended,
-    fact: { status: "Unknown", reason: "Preserving", message: `Pod ${best.pod.name} is to be kept (${how}): ${best.reason}` },
+    fact: {
+      status: "Unknown",
+      reason: "Preserving",
+      message: `Pod ${best.pod.name} is to be kept (${how}): ${best.reason}`,
+    },
     actions: [preserveAction(investigation, intended, best.pod, seen, policy)],
     notices: [],
     settled: false,
@@ -96,7 +107,8 @@ function intend(
 ): PreservedPod {
   const { pod } = best;
   const until = new Date(now.getTime() + durationMs(policy.spec.preserve.ttl));
-  const why = refusal === undefined ? best.reason : `${best.reason}. Held, not isolated (${refusal.reason}): ${refusal.message}`;
+  const why =
+    refusal === undefined ? best.reason : `${best.reason}. Held, not isolated (${refusal.reason}): ${refusal.message}`;
   const cannotShow = whatIsLost(pod, investigation);
   return {
     pod: pod.name,
@@ -108,7 +120,9 @@ function intend(
     until: timeText(until),
     why: clip(why, 1024),
     ...(cannotShow === undefined ? {} : { cannotShow }),
-    ...(pod.ownerUid === undefined ? {} : { owner: { kind: pod.ownerKind ?? "", name: pod.ownerName ?? "", uid: pod.ownerUid } }),
+    ...(pod.ownerUid === undefined
+      ? {}
+      : { owner: { kind: pod.ownerKind ?? "", name: pod.ownerName ?? "", uid: pod.ownerUid } }),
     originalLabels: how === "Isolate" ? labelsToTake(pod, seen) : {},
     candidates: ranked.slice(0, 8).map((c) => ({ pod: c.pod.name, score: c.score, reason: clip(c.reason, 256) })),
   };
@@ -133,11 +147,17 @@ export function labelsToTake(pod: PodView, seen: Observation): Record<string, st
     if (!selects(selector, pod.labels)) continue;
     for (const key of selectorKeys(selector)) keys.add(key);
   }
-  return Object.fromEntries(Object.entries(pod.labels).filter(([key]) => keys.has(key) && !key.startsWith("oomscope.dev/")));
+  return Object.fromEntries(
+    Object.entries(pod.labels).filter(([key]) => keys.has(key) && !key.startsWith("oomscope.dev/")),
+  );
 }
 
 /** The guards of isolation, in order. The first that refuses turns Isolate into Hold, and its reason is shown. */
-export const ISOLATION_GUARDS: readonly ((pod: PodView, seen: Observation, policy: EffectivePolicy) => Refusal | undefined)[] = [
+export const ISOLATION_GUARDS: readonly ((
+  pod: PodView,
+  seen: Observation,
+  policy: EffectivePolicy,
+) => Refusal | undefined)[] = [
   ownerCannotReplace,
   selectorsUnknown,
   selectorIsInescapable,
@@ -165,7 +185,10 @@ function ownerCannotReplace(pod: PodView): Refusal | undefined {
 
 function selectorsUnknown(_pod: PodView, seen: Observation): Refusal | undefined {
   if (seen.surroundings.selectors !== undefined) return undefined;
-  return { reason: "SelectorsUnknown", message: "the selectors of the namespace could not be read, so it is not known what to take away" };
+  return {
+    reason: "SelectorsUnknown",
+    message: "the selectors of the namespace could not be read, so it is not known what to take away",
+  };
 }
 
 /** A selector that matches without looking at a label of the pod would still match after every label is taken. */
@@ -193,7 +216,9 @@ function tooFewReady(pod: PodView, seen: Observation, policy: EffectivePolicy): 
 
 function quotaTooTight(_pod: PodView, seen: Observation): Refusal | undefined {
   const tight = seen.surroundings.quotaTight;
-  return tight === undefined ? undefined : { reason: "QuotaTooTight", message: `a replacement could not start: ${tight}` };
+  return tight === undefined
+    ? undefined
+    : { reason: "QuotaTooTight", message: `a replacement could not start: ${tight}` };
 }
 
 function claimsExclusive(pod: PodView, seen: Observation): Refusal | undefined {
@@ -241,7 +266,8 @@ function follow(
 
   if (preserved.state === "Intended") {
     const refused = seen.refused[investigation.metadata.uid];
-    if (!ours && refused?.action === "PreservePod" && preserved.how === "Isolate") return holdInstead(seen, investigation, preserved, pod, refused);
+    if (!ours && refused?.action === "PreservePod" && preserved.how === "Isolate")
+      return holdInstead(seen, investigation, preserved, pod, refused);
     if (!ours) return resume(seen, investigation, preserved, pod);
     if (preserved.how === "Isolate" && pod.ownerUid !== undefined) {
       return waiting(preserved, `Pod ${preserved.pod} has lost its labels; its controller has yet to let it go`);
@@ -250,7 +276,13 @@ function follow(
   }
   const untilMs = Date.parse(preserved.until ?? "");
   if (investigation.spec.release || now.getTime() >= untilMs) {
-    return release(seen, investigation, preserved, investigation.spec.release ? "a person asked for it" : "its ttl has passed", ours);
+    return release(
+      seen,
+      investigation,
+      preserved,
+      investigation.spec.release ? "a person asked for it" : "its ttl has passed",
+      ours,
+    );
   }
   if (!ours) return lost(investigation, preserved);
   return {
@@ -283,7 +315,10 @@ function seenPreserved(
   const fact = preservedFact(next);
   // Two budgets that match one pod make every eviction a server error, so a pod that keeps its labels may already have its guard.
   const guarded = (seen.surroundings.selectors ?? []).some(
-    (s) => s.kind === "PodDisruptionBudget" && s.owner !== `PodDisruptionBudget/${guardName(investigation)}` && selects(s.selector, pod.labels),
+    (s) =>
+      s.kind === "PodDisruptionBudget" &&
+      s.owner !== `PodDisruptionBudget/${guardName(investigation)}` &&
+      selects(s.selector, pod.labels),
   );
   const { name, uid } = investigation.metadata;
   return {
@@ -303,7 +338,10 @@ function resume(
   pod: PodView,
 ): PreservationStep {
   const policy = "problem" in seen.policy ? undefined : seen.policy;
-  return { ...waiting(preserved, `Pod ${preserved.pod} is to be kept (${preserved.how})`), actions: [preserveAction(investigation, preserved, pod, seen, policy)] };
+  return {
+    ...waiting(preserved, `Pod ${preserved.pod} is to be kept (${preserved.how})`),
+    actions: [preserveAction(investigation, preserved, pod, seen, policy)],
+  };
 }
 
 /** A guard said no at the last moment: the pod is held where it is. The labels were never taken. */
@@ -378,6 +416,8 @@ export function releaseAction(seen: Observation, investigation: MemoryInvestigat
     how: preserved.how,
     labels: preserved.originalLabels ?? {},
     ownerExists:
-      preserved.how === "Hold" || preserved.owner === undefined || seen.replicaSets.some((rs) => rs.uid === preserved.owner?.uid),
+      preserved.how === "Hold" ||
+      preserved.owner === undefined ||
+      seen.replicaSets.some((rs) => rs.uid === preserved.owner?.uid),
   };
 }

@@ -54,7 +54,10 @@ export function aPod(name: string, over: Partial<PodView> = {}): PodView {
   };
 }
 
-export function aPolicy(mode: "Observe" | "Recommend" | "Enforce", over: Record<string, unknown> = {}): EffectivePolicy {
+export function aPolicy(
+  mode: "Observe" | "Recommend" | "Enforce",
+  over: Record<string, unknown> = {},
+): EffectivePolicy {
   return {
     kind: "ClusterMemoryPolicy",
     name: "p",
@@ -69,7 +72,14 @@ export function anInvestigation(name: string, over: Partial<MemoryInvestigation>
   return {
     apiVersion: "oomscope.dev/v1alpha1",
     kind: "MemoryInvestigation",
-    metadata: { name, namespace: "media", uid: `uid-${name}`, resourceVersion: "1", generation: 1, creationTimestamp: at(60) },
+    metadata: {
+      name,
+      namespace: "media",
+      uid: `uid-${name}`,
+      resourceVersion: "1",
+      generation: 1,
+      creationTimestamp: at(60),
+    },
     spec: {
       targetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "thumbs" },
       suspend: false,
@@ -82,10 +92,28 @@ export function anInvestigation(name: string, over: Partial<MemoryInvestigation>
 export function anObservation(over: Partial<Observation> = {}): Observation {
   return {
     key: { namespace: "media", kind: "Deployment", name: "thumbs" },
-    target: { uid: "d-1", namespace: "media", kind: "Deployment", name: "thumbs", generation: 1, replicas: 3, images: ["thumbs:1"] },
+    target: {
+      uid: "d-1",
+      namespace: "media",
+      kind: "Deployment",
+      name: "thumbs",
+      generation: 1,
+      replicas: 3,
+      images: ["thumbs:1"],
+    },
     pods: [aPod("a"), aPod("b"), aPod("c")],
     replicaSets: [
-      { uid: "rs-1", namespace: "media", name: "thumbs-h1", ownerKind: "Deployment", ownerName: "thumbs", ownerUid: "d-1", revision: "1", replicas: 3, images: ["thumbs:1"] },
+      {
+        uid: "rs-1",
+        namespace: "media",
+        name: "thumbs-h1",
+        ownerKind: "Deployment",
+        ownerName: "thumbs",
+        ownerUid: "d-1",
+        revision: "1",
+        replicas: 3,
+        images: ["thumbs:1"],
+      },
     ],
     investigations: [],
     policy: aPolicy("Recommend"),
@@ -98,7 +126,11 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
     nodes: { n1: { ready: true } },
     surroundings: {
       selectors: [
-        { owner: "ReplicaSet/thumbs-h1", kind: "ReplicaSet", selector: { matchLabels: { app: "thumbs", "pod-template-hash": "h1" } } },
+        {
+          owner: "ReplicaSet/thumbs-h1",
+          kind: "ReplicaSet",
+          selector: { matchLabels: { app: "thumbs", "pod-template-hash": "h1" } },
+        },
         { owner: "Service/thumbs", kind: "Service", selector: { matchLabels: { app: "thumbs" } } },
       ],
       exclusiveClaims: [],

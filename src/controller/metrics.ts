@@ -1,0 +1,92 @@
+/** What the operator counts, by the conventions of Prometheus. No label carries an id, a pod, a node or an image. */
+import { Counter, Gauge, Histogram, Registry } from "@prometheus-io/client";
+import type { WorkQueueStats } from "./workqueue.ts";
+
+export interface Metrics {
+  readonly registry: Registry;
+  reconciled(outcome: "done" | "failed", seconds: number): void;
+  acted(action: string, outcome: "done" | "refused"): void;
+  kill(classification: string): void;
+  ended(result: string): void;
+  uploadRefused(): void;
+}
+
+export function createMetrics(
+  queue: () => WorkQueueStats,
+  investigations: () => number,
+  storeBytes: () => number,
+): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const reconciles = new Counter({
+    name: "oomscope_reconciles_total",
+    help: "Passes over a workload, by outcome.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const duration = new Histogram({
+    name: "oomscope_reconcile_duration_seconds",
+    help: "Time of one pass over a workload.",
+    buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+    registers,
+  });
+  const actions = new Counter({
+    name: "oomscope_actions_total",
+    help: "Actions, by kind and outcome.",
+    labelNames: ["action", "outcome"],
+    registers,
+  });
+  const kills = new Counter({
+    name: "oomscope_oom_kills_total",
+    help: "Kills that were counted into an investigation, by class.",
+    labelNames: ["classification"],
+    registers,
+  });
+  const results = new Counter({
+    name: "oomscope_investigations_total",
+    help: "Investigations that have ended, by result.",
+    labelNames: ["result"],
+    registers,
+  });
+  const refusals = new Counter({
+    name: "oomscope_evidence_refused_total",
+    help: "Collections that the evidence store had no room for.",
+    registers,
+  });
+  new Gauge({
+    name: "oomscope_investigations_active",
+    help: "Investigations that have not ended.",
+    registers,
+    collect() {
+      this.set(investigations());
+    },
+  });
+  new Gauge({
+    name: "oomscope_evidence_bytes",
+    help: "Bytes in the evidence store.",
+    registers,
+    collect() {
+      this.set(storeBytes());
+    },
+  });
+  new Gauge({
+    name: "oomscope_queue_keys",
+    help: "Workloads in the queue, by state.",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      for (const [state, count] of Object.entries(queue())) this.set({ state }, count as number);
+    },
+  });
+  return {
+    registry,
+    reconciled: (outcome, seconds) => {
+      reconciles.inc({ outcome });
+      duration.observe(seconds);
+    },
+    acted: (action, outcome) => actions.inc({ action, outcome }),
+    kill: (classification) => kills.inc({ classification }),
+    ended: (result) => results.inc({ result }),
+    uploadRefused: () => refusals.inc(),
+  };
+}

@@ -1,0 +1,275 @@
+/**
+ * The operator, put together: watches feed keys into the queue, the queue reconciles, the evidence server takes what collectors send.
+ * Everything it needs of the machine comes in as an argument.
+ */
+import type { Logger } from "pino";
+import { openPack } from "./evidence/pack.ts";
+import { createAuthorizer } from "./evidence/authorize.ts";
+import { createEvidenceServer } from "./evidence/server.ts";
+import { createDirectoryStore, type EvidenceStore } from "./evidence/store.ts";
+import { durationMs } from "./api/fields.ts";
+import { DEFAULT_RETENTION, FIELD_MANAGER } from "./api/memoryinvestigation.ts";
+import { createApi, type Api } from "./cluster/api.ts";
+import type { Credentials } from "./cluster/credentials.ts";
+import { createEventRecorder } from "./cluster/events.ts";
+import {
+  evidenceUrl,
+  openCollection,
+  readCollectorPod,
+  reviewToken,
+  servingIdentity,
+} from "./cluster/evidenceaccess.ts";
+import { createElector, type Leadership } from "./cluster/lease.ts";
+import { createTransport } from "./cluster/transport.ts";
+import { createWatches, type Watches } from "./cluster/watches.ts";
+import { createHealthServer } from "./controller/health.ts";
+import { createMetrics } from "./controller/metrics.ts";
+import { createPacks } from "./controller/packs.ts";
+import { readPack } from "./controller/readpack.ts";
+import { reconcile } from "./controller/reconcile.ts";
+import { createWorkQueue } from "./controller/workqueue.ts";
+import { createWorld } from "./controller/world.ts";
+import { endedAt } from "./incident/intake.ts";
+import { parseKey } from "./incident/observation.ts";
+import type { CollectorSettings } from "./incident/collectorjob.ts";
+import type { Clock, Random } from "./seams.ts";
+import type { Settings } from "./settings.ts";
+
+export interface OperatorOptions {
+  readonly settings: Settings;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly version: string;
+  /** Aborts when the process is to end. */
+  readonly signal: AbortSignal;
+}
+
+/** Everything is looked at again this often, whether or not anything was told. */
+const RESYNC_MS = 5 * 60_000;
+const EXPIRY_MS = 10 * 60_000;
+/** A watch that was silent for longer than this is dead: bookmarks come every minute. */
+const SILENT_MS = 150_000;
+
+/**
+ * Runs until the signal aborts (resolves) or the lease is lost (rejects: the process must end, another one leads).
+ * Throws when the cluster cannot be used at all, saying what is missing.
+ */
+export async function runOperator(options: OperatorOptions): Promise<void> {
+  const { settings, credentials, clock, random, log, signal } = options;
+  const transport = createTransport({ credentials, clock, userAgent: `oomscope-operator/${options.version}` });
+  let mayWrite = (): boolean => false;
+  const api = createApi(transport, { clock, random, fieldManager: FIELD_MANAGER, mayWrite: () => mayWrite() });
+  const elector = createElector({
+    api: api.unfenced,
+    clock,
+    random,
+    namespace: settings.namespace,
+    name: "oomscope-operator",
+    identity: settings.identity,
+    leaseDurationMs: settings.leaseSeconds * 1000,
+    renewDeadlineMs: Math.floor((settings.leaseSeconds * 1000 * 2) / 3),
+    retryMs: Math.max(250, Math.floor((settings.leaseSeconds * 1000) / 8)),
+    log,
+  });
+  mayWrite = () => elector.mayWrite();
+
+  let enqueue: (key: string) => void = () => undefined; // Nothing is worked on before this process leads.
+  const watches = createWatches({
+    transport,
+    clock,
+    random,
+    log,
+    collectorNamespace: settings.collectorNamespace,
+    enqueue: (key) => enqueue(key),
+  });
+  const store = await createDirectoryStore(settings.evidence.directory, {
+    clock,
+    maxBytes: settings.evidence.maxBytes,
+    inUse: (collection) => openCollection(watches.investigations(), collection)?.state === "Open",
+  });
+  let synced = false;
+  let queueStats = () => ({ waiting: 0, working: 0, delayed: 0, failing: 0 });
+  const metrics = createMetrics(
+    () => queueStats(),
+    () => active(watches),
+    () => store.usage().bytes,
+  );
+  const health = createHealthServer({
+    alive: [{ name: "watches", problem: () => deadWatch(watches, synced) }],
+    ready: [
+      { name: "caches", problem: () => (synced ? undefined : "the first lists are not complete") },
+      { name: "watches", problem: () => deadWatch(watches, synced) },
+    ],
+    metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+  });
+  await health.listen(settings.healthPort);
+  watches.start(signal);
+  const stop = async (): Promise<void> => {
+    await watches.stop();
+    await health.close();
+    await transport.close();
+  };
+
+  try {
+    await untilAborted(watches.synced, signal);
+    synced = true;
+    log.info({ pods: watches.stores.pods.size, investigations: watches.investigations().length }, "Knows the cluster");
+    const leadership = await elector.lead(signal);
+    await lead({
+      ...options,
+      api,
+      watches,
+      store,
+      metrics,
+      leadership,
+      setEnqueue: (fn) => (enqueue = fn),
+      setStats: (fn) => (queueStats = fn),
+      release: (settled) => elector.release(settled),
+    });
+    if (!signal.aborted) throw new Error("The lease was lost; this process ends so that it cannot do harm");
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    await stop();
+  }
+}
+
+interface LeadOptions extends OperatorOptions {
+  readonly api: Api;
+  readonly watches: Watches;
+  readonly store: EvidenceStore;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly leadership: Leadership;
+  readonly setEnqueue: (enqueue: (key: string) => void) => void;
+  readonly setStats: (stats: () => { waiting: number; working: number; delayed: number; failing: number }) => void;
+  readonly release: (settled: Promise<unknown>) => Promise<void>;
+}
+
+/** What only the leader does. Resolves when the signal aborts or the lease is lost, after the work under way is done. */
+async function lead(options: LeadOptions): Promise<void> {
+  const { settings, clock, random, log, api, watches, store, metrics, leadership, signal } = options;
+  const serverName = `${settings.evidence.service}.${settings.namespace}.svc`;
+  const identity = await servingIdentity(
+    api,
+    { namespace: settings.namespace, name: settings.evidence.secret },
+    serverName,
+    clock,
+    random,
+  );
+  const url = await evidenceUrl(api, { namespace: settings.namespace, name: settings.evidence.service });
+  const collector: CollectorSettings = {
+    namespace: settings.collectorNamespace,
+    ...settings.collector,
+    evidenceUrl: url,
+    evidenceServerName: serverName,
+    evidenceCa: identity.caCert,
+    audience: settings.evidence.audience,
+  };
+
+  const events = createEventRecorder({ api, clock, random, instance: settings.identity, log });
+  const packs = createPacks({
+    store,
+    read: readPack,
+    readManifest: async (directory) => (await openPack(directory)).manifest,
+    enqueue: (key) => queue.add(key),
+    log,
+  });
+  const world = createWorld({ api, watches, store, packs, collector, events, metrics, settings, leadership, clock });
+  const queue = createWorkQueue({
+    clock,
+    random,
+    workers: settings.workers,
+    work: async (key) => {
+      const from = clock.monotonicMs();
+      const again = await reconcile(parseKey(key), world, () => clock.now(), log);
+      metrics.reconciled("done", (clock.monotonicMs() - from) / 1000);
+      return again;
+    },
+    onError: (key, error, retryInMs) => {
+      metrics.reconciled("failed", 0);
+      log.warn({ err: error, workload: key, retryInMs: Math.round(retryInMs) }, "Could not reconcile, will try again");
+    },
+  });
+
+  const server = createEvidenceServer({
+    store,
+    tls: identity,
+    clock,
+    log,
+    authorize: createAuthorizer({
+      reviewToken: (token, audiences) => reviewToken(api, token, audiences),
+      readPod: (namespace, name) => readCollectorPod(api, namespace, name),
+      openCollection: (id) => openCollection(watches.investigations(), id),
+      sessionPod: (id) => store.describe(id)?.podUid,
+      audience: settings.evidence.audience,
+      serviceAccount: { namespace: settings.collectorNamespace, name: settings.collector.serviceAccount },
+      clock,
+    }),
+    serving: () => !leadership.signal.aborted,
+    onProgress: (collection) => {
+      const entry = watches
+        .investigations()
+        .find((i) => i.investigation.status?.collections?.some((c) => c.id === collection));
+      if (entry !== undefined) queue.add(world.keyOf(entry));
+    },
+  });
+  await server.listen(settings.evidence.port);
+  options.setStats(() => queue.stats());
+  options.setEnqueue((key) => queue.add(key));
+  for (const key of watches.keysAtHand()) queue.add(key);
+  log.info({ epoch: leadership.epoch, evidence: url }, "Leads");
+
+  const done = AbortSignal.any([signal, leadership.signal]);
+  void every(RESYNC_MS, clock, done, async () => {
+    for (const key of watches.keysAtHand()) queue.add(key);
+  });
+  void every(EXPIRY_MS, clock, done, async () => {
+    const expired = await store.expire(clock.now(), (id) => retention(watches, id));
+    if (expired.length > 0) log.info({ packs: expired.length }, "Expired evidence");
+  });
+  await untilAborted(new Promise<never>(() => undefined), done).catch(() => undefined);
+
+  log.info({ reason: String(done.reason) }, "Stops");
+  const settled = Promise.all([queue.stop(), server.close()]).then(() => events.flush());
+  await options.release(settled);
+  await settled;
+}
+
+async function every(ms: number, clock: Clock, signal: AbortSignal, task: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(ms, signal).catch(() => undefined);
+    if (!signal.aborted) await task().catch(() => undefined);
+  }
+}
+
+/** Rejects with the signal's reason when it aborts first. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void =>
+      reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+function active(watches: Watches): number {
+  return watches.investigations().filter((i) => endedAt(i.investigation) === undefined).length;
+}
+
+function deadWatch(watches: Watches, synced: boolean): string | undefined {
+  if (!synced) return undefined; // Not there yet is for readiness; a restart would not help.
+  for (const [kind, health] of Object.entries(watches.health())) {
+    if ((health.lastActivityAgeMs ?? 0) > SILENT_MS)
+      return `nothing was heard of ${kind} for ${Math.round((health.lastActivityAgeMs ?? 0) / 1000)} s: ${health.lastError ?? "the stream is silent"}`;
+  }
+  return undefined;
+}
+
+/** A pack is kept while its investigation works with it, and for a week after; evidence of deleted investigations goes as well. */
+function retention(watches: Watches, collection: string): "InUse" | number {
+  const open = openCollection(watches.investigations(), collection);
+  return open?.state === "Open" ? "InUse" : durationMs(DEFAULT_RETENTION);
+}
