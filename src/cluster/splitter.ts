@@ -137,7 +137,8 @@ export function itemSplitter(onItem: OnDocument): ItemSplitter {
       if (byte === OPEN_BRACE) return i;
       if (byte === CLOSE_BRACKET) {
         inItems = false;
-        depth = 1;
+        // The bracket itself is for `outside` to count.
+        depth = 2;
         return i;
       }
       // A comma or white space; anything else would be no object.
