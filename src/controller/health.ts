@@ -2,7 +2,7 @@
  * Is the operator alive, and is it ready? /healthz fails when only a restart can help; /readyz fails while it does not know the
  * cluster. A watch that is dead or silent is not healthy, whatever the process itself believes.
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 
 export interface Check {
   readonly name: string;
@@ -23,13 +23,19 @@ export interface HealthServer {
 }
 
 export function createHealthServer(options: HealthOptions): HealthServer {
+  async function respond(url: string, headOnly: boolean, response: ServerResponse): Promise<void> {
+    let found: Answer;
+    try {
+      found = await answer(url, options);
+    } catch (error) {
+      found = { status: 500, type: "text/plain", body: `${String(error)}\n` };
+    }
+    response.writeHead(found.status, { "content-type": found.type, "x-content-type-options": "nosniff" });
+    response.end(headOnly ? "" : found.body);
+  }
+
   const server: Server = createServer((request, response) => {
-    void answer(request.url ?? "/", options)
-      .catch((error: unknown) => ({ status: 500, type: "text/plain", body: `${String(error)}\n` }))
-      .then(({ status, type, body }) => {
-        response.writeHead(status, { "content-type": type, "x-content-type-options": "nosniff" });
-        response.end(request.method === "HEAD" ? "" : body);
-      });
+    void respond(request.url ?? "/", request.method === "HEAD", response);
   });
   server.headersTimeout = 5_000;
   server.requestTimeout = 5_000;

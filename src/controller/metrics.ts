@@ -53,31 +53,37 @@ export function createMetrics(
     help: "Collections that the evidence store had no room for.",
     registers,
   });
-  new Gauge({
-    name: "oomscope_investigations_active",
-    help: "Investigations that have not ended.",
-    registers,
-    collect() {
-      this.set(investigations());
-    },
-  });
-  new Gauge({
-    name: "oomscope_evidence_bytes",
-    help: "Bytes in the evidence store.",
-    registers,
-    collect() {
-      this.set(storeBytes());
-    },
-  });
-  new Gauge({
-    name: "oomscope_queue_keys",
-    help: "Workloads in the queue, by state.",
-    labelNames: ["state"],
-    registers,
-    collect() {
-      for (const [state, count] of Object.entries(queue())) this.set({ state }, count as number);
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: "oomscope_investigations_active",
+      help: "Investigations that have not ended.",
+      registers: [],
+      collect() {
+        this.set(investigations());
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "oomscope_evidence_bytes",
+      help: "Bytes in the evidence store.",
+      registers: [],
+      collect() {
+        this.set(storeBytes());
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "oomscope_queue_keys",
+      help: "Workloads in the queue, by state.",
+      labelNames: ["state"],
+      registers: [],
+      collect() {
+        for (const [state, count] of Object.entries(queue())) this.set({ state }, count as number);
+      },
+    }),
+  );
   return {
     registry,
     reconciled: (outcome, seconds) => {

@@ -73,7 +73,8 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   }
 
   function next(): void {
-    while (working.size < workers && !stopping) {
+    if (stopping) return;
+    while (working.size < workers) {
       const [key] = waiting;
       if (key === undefined) return;
       waiting.delete(key);
