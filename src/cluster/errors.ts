@@ -142,8 +142,8 @@ function hasCause(status: StatusBody, reason: string): boolean {
 function conflictReason(status: StatusBody): ApiErrorReason {
   if (status.reason === "AlreadyExists") return "AlreadyExists";
   if (hasCause(status, "FieldManagerConflict")) return "FieldConflict";
-  // Both the apply of a missing object with a uid and a delete or an eviction with another uid; apimachinery has no cause for them.
-  if (/uid mismatch/i.test(status.message) || /Precondition failed: UID/.test(status.message)) return "Replaced";
+  // The server says it in three ways (apply, delete and eviction, put) and gives no cause for any of them.
+  if (/uid mismatch|the UID in the precondition|Precondition failed: UID/i.test(status.message)) return "Replaced";
   return "StaleRead";
 }
 
