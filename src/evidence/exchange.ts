@@ -4,10 +4,11 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../seams.ts";
+import type { Receipt } from "./admission.ts";
 import type { Authorisation, Authorizer } from "./authorize.ts";
 import { partFileName } from "../api/collection.ts";
 import { bearerToken, type ChunkHeaders, parseChunkHeaders, parseTarget } from "./request.ts";
-import { type EvidenceStore, type Receipt, StorageFull } from "./store.ts";
+import { type EvidenceStore, StorageFull } from "./store.ts";
 import type { PartId } from "./parts.ts";
 
 /** The part of a pino logger that is used here. */
@@ -60,6 +61,8 @@ const NOT_FOUND: Answer = { status: 404, body: { reason: "NotFound" } };
 const STORAGE_FULL: Answer = { status: 507, body: { reason: "StorageFull" }, retryAfterSeconds: 30 };
 /** Refusals of one kind are logged at most this often: the log must not be a way to fill a disk. */
 const LOG_EVERY_MS = 10_000;
+/** Above this many collections, those that have ended are no longer counted: they take nothing more anyway. */
+const SPENT_ENTRIES = 256;
 
 export function createExchange(options: ExchangeOptions): Exchange {
   const { store, limits } = options;
@@ -95,15 +98,23 @@ export function createExchange(options: ExchangeOptions): Exchange {
         hangUp: chunk.status === 411 || chunk.status === 413,
       };
     }
-    const sent = (spent.get(collection) ?? 0) + chunk.length;
-    if (sent > limits.maxSessionBytes) return { status: 413, body: { reason: "TooLarge" } };
-    spent.set(collection, sent);
+    if (!spend(collection, chunk.length)) return { status: 413, body: { reason: "TooLarge" } };
     if (request.headers.expect !== undefined) invite();
     const bytes = await readBody(request, chunk.length);
     if (bytes === undefined) return undefined;
     // Leadership may have gone while the body came.
     if (!serving()) return NOT_SERVING;
     return await receive(allowed.podUid, collection, part, chunk, bytes);
+  }
+
+  function spend(collection: string, bytes: number): boolean {
+    const sum = (spent.get(collection) ?? 0) + bytes;
+    if (sum > limits.maxSessionBytes) return false;
+    if (spent.size >= SPENT_ENTRIES) {
+      for (const other of spent.keys()) if (store.describe(other)?.ended !== undefined) spent.delete(other);
+    }
+    spent.set(collection, sum);
+    return true;
   }
 
   async function receive(
@@ -118,7 +129,6 @@ export function createExchange(options: ExchangeOptions): Exchange {
     const file = partFileName(part.kind, part.index);
     if (receipt.outcome === "Complete") {
       options.log.info({ collection, part: file, bytes: totalBytes }, "Stored part");
-      if (part.kind === "manifest") spent.delete(collection);
       tellController(options, collection);
     } else if (receipt.outcome !== "Stored" && receipt.outcome !== "Identical") {
       logRefusal(collection, receipt.outcome, "detail" in receipt ? receipt.detail : undefined);

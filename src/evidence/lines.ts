@@ -29,23 +29,25 @@ export async function* readLines(
     };
     const keep = (piece: Buffer): void => {
       length += piece.length;
-      if (length <= maxLineBytes) kept.push(piece);
+      // Copied, because the piece is read into again; a line that is too long already is not worth a copy.
+      if (length <= maxLineBytes) kept.push(Buffer.from(piece));
       else kept = [];
     };
+    const buffer = Buffer.allocUnsafe(PIECE_BYTES);
     let position = 0;
     for (;;) {
-      const piece = Buffer.allocUnsafe(PIECE_BYTES);
-      const { bytesRead } = await file.read(piece, 0, Math.min(PIECE_BYTES, maxFileBytes - position), position);
+      const { bytesRead } = await file.read(buffer, 0, Math.min(PIECE_BYTES, maxFileBytes - position), position);
       if (bytesRead === 0) break;
       position += bytesRead;
+      const piece = buffer.subarray(0, bytesRead);
       let from = 0;
-      for (let at = piece.indexOf(NEWLINE); at !== -1 && at < bytesRead; at = piece.indexOf(NEWLINE, from)) {
+      for (let at = piece.indexOf(NEWLINE); at !== -1; at = piece.indexOf(NEWLINE, from)) {
         keep(piece.subarray(from, at));
         from = at + 1;
         const line = take();
         if (line !== undefined) yield line;
       }
-      keep(piece.subarray(from, bytesRead));
+      keep(piece.subarray(from));
     }
     if (position === maxFileBytes && (await file.stat()).size > position) {
       yield "CutOff";

@@ -24,7 +24,7 @@ import { readLines } from "./lines.ts";
 import { listingProblem } from "./manifestcheck.ts";
 import { parsePartFileName, type PartId } from "./parts.ts";
 
-/** More entries than a pack can have names are not even listed. */
+/** The readings of a hostile pack could have one each. */
 const MAX_PROBLEMS = 200;
 
 export interface Pack {
@@ -55,10 +55,7 @@ export async function openPack(directory: string): Promise<Pack> {
   const note = (about: string, problem: string): void => {
     if (problems.has(about) || problems.size < MAX_PROBLEMS) problems.set(about, problem);
   };
-  const parts = (await readdir(directory))
-    .map(parsePartFileName)
-    .filter((part) => part !== undefined)
-    .sort((a, b) => (fileOf(a) < fileOf(b) ? -1 : 1));
+  const parts = partsOf(await readdir(directory));
   const manifest = await readPart(directory, parts, "manifest", Manifest, note);
   if (manifest === undefined) note("manifest", missingManifest(parts));
   else noteMissing(manifest, parts, note);
@@ -77,6 +74,14 @@ export async function openPack(directory: string): Promise<Pack> {
     },
     verify: () => verify(directory, parts, manifest),
   };
+}
+
+/** The parts among the names of a folder, by kind and number, whatever order the file system has. */
+export function partsOf(names: readonly string[]): PartId[] {
+  return names
+    .map(parsePartFileName)
+    .filter((part) => part !== undefined)
+    .sort((a, b) => (fileOf(a) < fileOf(b) ? -1 : 1));
 }
 
 type Note = (about: string, problem: string) => void;

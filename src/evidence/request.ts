@@ -54,9 +54,8 @@ export function bearerToken(headers: IncomingHttpHeaders): string | undefined {
 /** Reads the headers of a PUT. Content-Length must say the same as Content-Range. */
 export function parseChunkHeaders(headers: IncomingHttpHeaders): ChunkHeaders | BadRequest {
   const lengthText = headers["content-length"];
-  if (lengthText === undefined || headers["transfer-encoding"] !== undefined) {
-    return { status: 411, reason: "LengthRequired" };
-  }
+  // Node refuses a request that has both a length and a transfer encoding, so this covers chunked bodies too.
+  if (lengthText === undefined) return { status: 411, reason: "LengthRequired" };
   if (headers["content-encoding"] !== undefined) return { status: 400, reason: "BadHeader" };
   const length = DECIMAL.test(lengthText) ? Number(lengthText) : Number.NaN;
   if (!(length <= MAX_CHUNK_BYTES + CHUNK_SLACK_BYTES)) return { status: 413, reason: "TooLarge" };

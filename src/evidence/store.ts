@@ -8,6 +8,7 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MAX_COLLECTION_BYTES, MAX_PART_BYTES, partFileName } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
+import { type Caps, checkArguments, type Receipt, refusal } from "./admission.ts";
 import {
   addToChecksum,
   type Chunk,
@@ -24,8 +25,8 @@ import {
   writeSession,
 } from "./folder.ts";
 import { append, checksumOf, dropIncoming, publish, rewind } from "./incoming.ts";
-import { manifestProblem, MAX_MANIFEST_BYTES } from "./manifestcheck.ts";
-import { incomingFileName, isCollectionId, isPartIndex, isSha256, type PartId } from "./parts.ts";
+import { manifestProblem } from "./manifestcheck.ts";
+import { incomingFileName, isCollectionId, type PartId } from "./parts.ts";
 
 /** The disk or the store's budget is used up. Nothing of what was being written is visible; trying again later is right. */
 export class StorageFull extends Error {
@@ -44,16 +45,6 @@ export interface StoreOptions extends StoreLimits {
   /** Packs that somebody still works with are never evicted to make room. Called often; must answer at once. */
   readonly inUse?: (collection: string) => boolean;
 }
-
-export type Receipt =
-  /** The part is whole, its checksum is right, and it lies under its name. */
-  | { readonly outcome: "Complete" }
-  /** The very same bytes were there already: a repeated request. */
-  | { readonly outcome: "Identical" }
-  | { readonly outcome: "Stored"; readonly received: number }
-  | { readonly outcome: "OffsetMismatch"; readonly received: number }
-  | { readonly outcome: "PartExists" | "AnotherCollector" | "Closed" | "TooLarge" | "ChecksumMismatch" }
-  | { readonly outcome: "ManifestMismatch"; readonly detail: string };
 
 export interface CollectionInfo {
   readonly collection: string;
@@ -108,8 +99,7 @@ class DirectoryStore implements EvidenceStore {
   readonly #clock: Clock;
   readonly #inUse: (collection: string) => boolean;
   readonly #maxBytes: number;
-  readonly #maxCollectionBytes: number;
-  readonly #maxPartBytes: number;
+  readonly #caps: Caps;
   readonly #folders = new Map<string, Folder>();
   #last: Promise<unknown> = Promise.resolve();
   #removals = 0;
@@ -120,8 +110,10 @@ class DirectoryStore implements EvidenceStore {
     this.#clock = options.clock;
     this.#inUse = options.inUse ?? (() => false);
     this.#maxBytes = options.maxBytes;
-    this.#maxCollectionBytes = options.maxCollectionBytes ?? MAX_COLLECTION_BYTES;
-    this.#maxPartBytes = options.maxPartBytes ?? MAX_PART_BYTES;
+    this.#caps = {
+      collectionBytes: options.maxCollectionBytes ?? MAX_COLLECTION_BYTES,
+      partBytes: options.maxPartBytes ?? MAX_PART_BYTES,
+    };
   }
 
   async load(): Promise<void> {
@@ -149,8 +141,8 @@ class DirectoryStore implements EvidenceStore {
     checkArguments(collection, podUid, part, chunk);
     return this.#alone(async () => {
       const known = this.#folders.get(collection);
-      const refusal = this.#refusal(known, podUid, part, chunk);
-      if (refusal !== undefined) return refusal;
+      const refused = refusal(known, podUid, part, chunk, this.#caps);
+      if (refused !== undefined) return refused;
       const folder = known ?? (await this.#newFolder(collection));
       if (folder.session.podUid === undefined) await this.#bind(folder, podUid);
       const incoming = await this.#incomingFor(folder, part, chunk);
@@ -163,8 +155,8 @@ class DirectoryStore implements EvidenceStore {
 
   writeContext(collection: string, bytes: Uint8Array): Promise<void> {
     if (!isCollectionId(collection)) throw new RangeError("a collection's name must be a DNS label");
-    if (bytes.length > this.#maxPartBytes) {
-      throw new RangeError(`the context part has ${bytes.length} bytes; at most ${this.#maxPartBytes} are stored`);
+    if (bytes.length > this.#caps.partBytes) {
+      throw new RangeError(`the context part has ${bytes.length} bytes; at most ${this.#caps.partBytes} are stored`);
     }
     return this.#alone(async () => {
       const folder = this.#folders.get(collection) ?? (await this.#newFolder(collection));
@@ -226,21 +218,6 @@ class DirectoryStore implements EvidenceStore {
     const result = this.#last.then(work, work);
     this.#last = result.catch(() => undefined);
     return result;
-  }
-
-  #refusal(folder: Folder | undefined, podUid: string, part: PartId, chunk: Chunk): Receipt | undefined {
-    const owner = folder?.session.podUid;
-    if (owner !== undefined && owner !== podUid) return { outcome: "AnotherCollector" };
-    const stored = folder?.session.parts.get(partFileName(part.kind, part.index));
-    const same = stored !== undefined && stored.sha256 === chunk.sha256 && stored.bytes === chunk.totalBytes;
-    // Also after the end: the reply to the manifest may have been lost, and its sender deserves to learn that it arrived.
-    if (same) return { outcome: "Identical" };
-    if (folder?.session.ended !== undefined) return { outcome: "Closed" };
-    if (stored !== undefined) return { outcome: "PartExists" };
-    const cap = part.kind === "manifest" ? Math.min(MAX_MANIFEST_BYTES, this.#maxPartBytes) : this.#maxPartBytes;
-    if (chunk.totalBytes > cap) return { outcome: "TooLarge" };
-    const promised = folder === undefined ? 0 : promisedBytes(folder, partFileName(part.kind, part.index));
-    return promised + chunk.totalBytes > this.#maxCollectionBytes ? { outcome: "TooLarge" } : undefined;
   }
 
   async #newFolder(collection: string): Promise<Folder> {
@@ -376,29 +353,10 @@ class DirectoryStore implements EvidenceStore {
   }
 }
 
-function checkArguments(collection: string, podUid: string, part: PartId, chunk: Chunk): void {
-  if (!isCollectionId(collection)) throw new RangeError("a collection's name must be a DNS label");
-  if (podUid === "") throw new RangeError("an upload needs the uid of its pod");
-  if (!isPartIndex(part.kind, part.index) || part.kind === "context") throw new RangeError("no such part");
-  if (!isSha256(chunk.sha256)) throw new RangeError("a checksum must be 64 lower-case hex digits");
-  const { start, totalBytes, bytes } = chunk;
-  const end = start + bytes.length;
-  const inside = Number.isSafeInteger(totalBytes) && start >= 0 && end <= totalBytes;
-  if (!inside || (bytes.length === 0 && totalBytes > 0)) throw new RangeError("the chunk does not lie in its part");
-}
-
 function heldBytes(folder: Folder): number {
   let bytes = 0;
   for (const part of folder.session.parts.values()) bytes += part.bytes;
   for (const incoming of folder.incoming.values()) bytes += incoming.received;
-  return bytes;
-}
-
-/** What the collection will hold when everything that has begun comes to its end, but for the part `except`. */
-function promisedBytes(folder: Folder, except: string): number {
-  let bytes = 0;
-  for (const part of folder.session.parts.values()) bytes += part.bytes;
-  for (const [name, incoming] of folder.incoming) if (name !== except) bytes += incoming.totalBytes;
   return bytes;
 }
 

@@ -269,6 +269,7 @@ describe("a crowd of slow sockets", () => {
       headersTimeoutMs: 1500,
       handshakeTimeoutMs: 1500,
       checkIntervalMs: 100,
+      maxConnections: 100,
       maxConnectionsPerAddress: 40,
     };
     await reopen({ server: { limits } });
@@ -288,6 +289,57 @@ describe("a crowd of slow sockets", () => {
     expect(await put(door, { kind: "host", bytes: lines(1) })).toMatchObject({ status: 201 });
     while (closed < slow.length) await systemClock.sleep(20);
     expect(await get(door, "host")).toMatchObject({ status: 200 });
+  });
+
+  it("finds no more places than there are", async () => {
+    await reopen({ server: { limits: { maxConnections: 5 } } });
+    const crowd = Array.from({ length: 12 }, () => connectPlain({ host: "127.0.0.1", port: door.port }));
+    sockets.push(...crowd);
+    const closed: Socket[] = [];
+    for (const socket of crowd) {
+      socket.on("error", () => undefined);
+      socket.once("close", () => closed.push(socket));
+      socket.resume();
+    }
+    while (closed.length < 7) await systemClock.sleep(10);
+    await systemClock.sleep(100);
+    expect(closed).toHaveLength(7);
+  });
+
+  it("is not kept for long when it says nothing", async () => {
+    await reopen({ server: { limits: { idleTimeoutMs: 200 } } });
+    expect(await untilClosed(await dial())).toBe("");
+  });
+
+  it("that is refused again and again fills no log", async () => {
+    let monotonicMs = 0;
+    await reopen({ server: { clock: { ...systemClock, monotonicMs: () => monotonicMs } } });
+    const refuse = async () => await get(door, "host", 0, "not.a-real.token");
+    for (let n = 0; n < 20; n++) await refuse();
+    expect(door.logged).toHaveLength(1);
+    monotonicMs = 10_000;
+    await refuse();
+    expect(door.logged).toHaveLength(2);
+    expect(door.logged[1]).toContain('"suppressed":19');
+  });
+
+  it("of many addresses cannot make more work at once than the server does", async () => {
+    let asked = 0;
+    let most = 0;
+    const reviewToken = async () => {
+      most = Math.max(most, ++asked);
+      await systemClock.sleep(50);
+      asked--;
+      return { authenticated: false };
+    };
+    await reopen({ authorize: { reviewToken }, server: { limits: { maxRequests: 3 } } });
+    const ask = async (n: number) => {
+      const headers = { Authorization: `Bearer not.a-token.${n}` };
+      return await call(door, { path: partPath("host", 0), headers, localAddress: `127.0.0.${10 + (n % 8)}` });
+    };
+    const replies = await Promise.all(Array.from({ length: 16 }, async (_, n) => await ask(n)));
+    expect(most).toBeLessThanOrEqual(3);
+    expect(replies.find(({ status }) => status === 503)?.body).toEqual({ reason: "Busy" });
   });
 
   it("cannot make the API server review more than a few tokens at once", async () => {

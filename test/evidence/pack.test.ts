@@ -4,7 +4,8 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MAX_LINE_BYTES, MAX_PART_BYTES, type PartKind, partFileName, type Sample } from "../../src/api/collection.ts";
 import { isDeeperThan } from "../../src/evidence/json.ts";
-import { openPack, type Pack } from "../../src/evidence/pack.ts";
+import { readLines } from "../../src/evidence/lines.ts";
+import { openPack, type Pack, partsOf } from "../../src/evidence/pack.ts";
 import { manifestOf, sha256, temporaryFolder } from "./door.ts";
 
 let directory: string;
@@ -59,6 +60,16 @@ describe("a pack", () => {
     const pack = await openPack(directory);
     expect(await indexes(pack)).toEqual(Array.from({ length: 24 }, (_, index) => index));
     expect(await indexes(pack)).toHaveLength(24);
+  });
+
+  it("has its parts in order, however the file system lists them", () => {
+    const names = ["host.json", ...Array.from({ length: 12 }, (_, index) => partFileName("readings", index))];
+    const shuffled = fc.shuffledSubarray([...names, "notes.txt", ".incoming"], { minLength: names.length + 2 });
+    fc.assert(
+      fc.property(shuffled, (listed) => {
+        expect(partsOf(listed).map(({ kind, index }) => partFileName(kind, index))).toEqual(names);
+      }),
+    );
   });
 
   it("that is whole verifies against its manifest", async () => {
@@ -200,6 +211,14 @@ describe("a pack", () => {
     expect(pack.problems).toContain("readings-0000.ndjson cannot be read: it is a link");
   });
 
+  it("reads no document that is larger than a part may be", async () => {
+    await write("host", 0, HOST);
+    await truncate(join(directory, "host.json"), MAX_PART_BYTES + 1);
+    const pack = await openPack(directory);
+    expect(pack.host).toBeUndefined();
+    expect(pack.problems).toContain(`host.json cannot be used: larger than ${MAX_PART_BYTES} bytes`);
+  });
+
   it("has only the names of the contract", async () => {
     for (const name of ["readings-1.ndjson", "readings-1000.ndjson", "Host.json", "host.json.bak", ".host.json"]) {
       await writeFile(join(directory, name), "{}");
@@ -247,6 +266,28 @@ describe("a pack", () => {
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe("a line of 256 MB", () => {
+  it("is passed over without being held", async () => {
+    const path = join(directory, "huge");
+    await writeFile(path, "a\n");
+    await truncate(path, 2 ** 28);
+    let most = 0;
+    const before = process.memoryUsage().arrayBuffers;
+    const watch = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    }, 2);
+    try {
+      const seen: (string | number)[] = [];
+      for await (const each of readLines(path, 2 ** 20, 2 ** 30))
+        seen.push(typeof each === "string" ? each : each.length);
+      expect(seen).toEqual([1, "TooLong"]);
+    } finally {
+      clearInterval(watch);
+    }
+    expect(most).toBeLessThan(32 * 2 ** 20);
   });
 });
 

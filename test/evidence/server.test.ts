@@ -222,6 +222,23 @@ describe("the door", () => {
     }
   });
 
+  it("asks nobody and stores nothing when this replica is not the leader, also when it just ceased to be", async () => {
+    let reviews = 0;
+    let asked = 0;
+    const reviewToken = async () => await Promise.resolve({ authenticated: reviews++ < 0 });
+    const standby = await openDoor({ server: { serving: () => false }, authorize: { reviewToken } });
+    expect(await get(standby, "host")).toMatchObject({ status: 503 });
+    expect(reviews).toBe(0);
+    await standby.stop();
+    const ceasing = await openDoor({ server: { serving: () => asked++ === 0 } });
+    try {
+      expect(await put(ceasing, { kind: "host", bytes: HOST })).toMatchObject({ status: 503 });
+      expect(ceasing.store.list()).toEqual([]);
+    } finally {
+      await ceasing.stop();
+    }
+  });
+
   it("answers 503, never 401, when the API server refuses our own credentials or does not answer", async () => {
     const failures = [Object.assign(new Error("no"), { reason: "Unauthorized" }), new Error("connect ECONNREFUSED")];
     for (const failure of failures) {

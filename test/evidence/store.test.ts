@@ -3,14 +3,9 @@ import { mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { PartKind } from "../../src/api/collection.ts";
+import type { Receipt } from "../../src/evidence/admission.ts";
 import type { Chunk } from "../../src/evidence/folder.ts";
-import {
-  createDirectoryStore,
-  type EvidenceStore,
-  type Receipt,
-  StorageFull,
-  type StoreOptions,
-} from "../../src/evidence/store.ts";
+import { createDirectoryStore, type EvidenceStore, StorageFull, type StoreOptions } from "../../src/evidence/store.ts";
 import { systemClock } from "../../src/seams.ts";
 import { lines, manifestOf, POD_A, POD_B, sha256, temporaryFolder } from "./door.ts";
 
@@ -107,6 +102,27 @@ describe("a store", () => {
     expect(again.describe("c1")).toMatchObject({ manifestSha256: sha256(manifest), podUid: POD_A, lines: 7 });
     expect(again.describe("c1")?.ended).toBeDefined();
     expect(await write(again, "c1", lines(2), { index: 1 })).toEqual({ outcome: "Closed" });
+  });
+
+  it("clears away at the start what an interrupted change left behind", async () => {
+    const store = await open();
+    await writePack(store, "c1", lines(1));
+    await store.writeContext("c1", Buffer.from('{"a":1}'));
+    const session = await readFile(join(root, "collections/c1/session.json"));
+    await store.writeContext("c1", Buffer.from('{"a":2}'));
+    // The process died before the session file was written, and before the unfinished part of an ended collection was deleted.
+    await writeFile(join(root, "collections/c1/session.json"), session);
+    await writeFile(join(root, "collections/c1/.new-session.json"), "{");
+    await writeFile(join(root, "collections/c1", `.incoming-9-${sha256(lines(3))}-readings-0001.ndjson`), "{}");
+    const again = await open();
+    expect(await readdir(join(root, "collections/c1"))).toEqual([
+      "context.json",
+      "manifest.json",
+      "readings-0000.ndjson",
+      "session.json",
+    ]);
+    const context = again.describe("c1")?.parts.find(({ kind }) => kind === "context");
+    expect(context?.sha256).toBe(sha256(Buffer.from('{"a":2}')));
   });
 
   it("finishes at the start a part that had all its bytes but not yet its name", async () => {
@@ -226,6 +242,14 @@ describe("the caps", () => {
     expect(await write(store, "new", lines(600), { index: 2 })).toEqual({ outcome: "Complete" });
     expect(store.usage().bytes).toBeLessThanOrEqual(7000);
     expect((await open()).usage()).toEqual({ ...store.usage(), maxBytes: 2 ** 30 });
+  });
+
+  it("never evict the very pack that is being written to", async () => {
+    const store = await open({ maxBytes: 1000 });
+    await writePack(store, "c1", lines(100));
+    await expect(async () => await store.writeContext("c1", Buffer.alloc(900))).rejects.toThrow(StorageFull);
+    expect(store.describe("c1")?.lines).toBe(100);
+    expect(await readdir(join(root, "collections/c1"))).not.toContain("context.json");
   });
 
   it("count down to the byte", async () => {
