@@ -49,7 +49,7 @@ export interface ExchangeOptions {
   readonly onProgress?: (collection: string, progress: Progress) => void;
 }
 
-/** Resolves to the answer, or to undefined when the caller has gone. Never rejects. */
+/** Resolves to the answer, or to undefined when the caller has gone; calls `invite` when it begins to read the body. Never rejects. */
 export type Exchange = (request: IncomingMessage, invite: () => void) => Promise<Answer | undefined>;
 
 const BUSY: Answer = { status: 503, body: { reason: "Busy" }, retryAfterSeconds: 1 };
@@ -99,7 +99,7 @@ export function createExchange(options: ExchangeOptions): Exchange {
       };
     }
     if (!spend(collection, chunk.length)) return { status: 413, body: { reason: "TooLarge" } };
-    if (request.headers.expect !== undefined) invite();
+    invite();
     const bytes = await readBody(request, chunk.length);
     if (bytes === undefined) return undefined;
     // Leadership may have gone while the body came.

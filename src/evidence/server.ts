@@ -91,11 +91,16 @@ export function createEvidenceServer(options: EvidenceServerOptions): EvidenceSe
   });
   server.timeout = limits.idleTimeoutMs;
   server.maxConnections = limits.maxConnections;
-  limitConnections(server, limits.maxConnectionsPerAddress);
+  const sockets = limitConnections(server, limits.maxConnectionsPerAddress);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    let invited = request.headers.expect === undefined;
     const reply = async (): Promise<void> => {
-      const answer = await exchange(request, () => response.writeContinue());
-      if (answer !== undefined) send(response, answer);
+      const answer = await exchange(request, () => {
+        if (!invited) response.writeContinue();
+        invited = true;
+      });
+      // Whoever waits for an invitation and gets none may send the body or not: nobody knows what the next bytes are.
+      if (answer !== undefined) send(response, invited ? answer : { ...answer, hangUp: true });
     };
     void reply();
   };
@@ -106,24 +111,31 @@ export function createEvidenceServer(options: EvidenceServerOptions): EvidenceSe
   return {
     listen: (port, host) => listen(server, port, host),
     replaceCertificate: (tls) => server.setSecureContext({ ...tls, minVersion: "TLSv1.3" }),
-    close: () => close(server, options.clock, limits.closeTimeoutMs),
+    close: () => close(server, sockets, options.clock, limits.closeTimeoutMs),
   };
 }
 
-/** Drops a connection at once when its address has too many: a slow reader of headers costs its own address only. */
-function limitConnections(server: Server, perAddress: number): void {
+/**
+ * Drops a connection at once when its address has too many: a slow reader of headers costs its own address only.
+ * Returns the connections that are open, also those that have not come as far as TLS.
+ */
+function limitConnections(server: Server, perAddress: number): ReadonlySet<Socket> {
   const open = new Map<string, number>();
+  const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     const address = socket.remoteAddress ?? "";
     const count = (open.get(address) ?? 0) + 1;
     open.set(address, count);
+    sockets.add(socket);
     socket.once("close", () => {
+      sockets.delete(socket);
       const left = (open.get(address) ?? 1) - 1;
       if (left === 0) open.delete(address);
       else open.set(address, left);
     });
     if (count > perAddress) socket.destroy();
   });
+  return sockets;
 }
 
 function send(response: ServerResponse, answer: Answer): void {
@@ -151,9 +163,11 @@ function listen(server: Server, port: number, host: string | undefined): Promise
   });
 }
 
-function close(server: Server, clock: Clock, timeoutMs: number): Promise<void> {
+function close(server: Server, sockets: ReadonlySet<Socket>, clock: Clock, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = clock.after(timeoutMs, () => server.closeAllConnections());
+    const timer = clock.after(timeoutMs, () => {
+      for (const socket of sockets) socket.destroy();
+    });
     server.close(() => {
       timer.cancel();
       resolve();

@@ -16,6 +16,7 @@ import {
   type Folder,
   type Incoming,
   newChecksum,
+  NOBODY,
   openPlain,
   readFolder,
   type Session,
@@ -44,6 +45,8 @@ export interface StoreOptions extends StoreLimits {
   readonly clock: Clock;
   /** Packs that somebody still works with are never evicted to make room. Called often; must answer at once. */
   readonly inUse?: (collection: string) => boolean;
+  /** Told about a folder that could not be read at the start. It takes nothing any more and goes with its time. */
+  readonly onDamage?: (collection: string, cause: unknown) => void;
 }
 
 export interface CollectionInfo {
@@ -98,6 +101,7 @@ class DirectoryStore implements EvidenceStore {
   readonly #removingRoot: string;
   readonly #clock: Clock;
   readonly #inUse: (collection: string) => boolean;
+  readonly #onDamage: (collection: string, cause: unknown) => void;
   readonly #maxBytes: number;
   readonly #caps: Caps;
   readonly #folders = new Map<string, Folder>();
@@ -109,6 +113,7 @@ class DirectoryStore implements EvidenceStore {
     this.#removingRoot = join(root, "removing");
     this.#clock = options.clock;
     this.#inUse = options.inUse ?? (() => false);
+    this.#onDamage = options.onDamage ?? (() => undefined);
     this.#maxBytes = options.maxBytes;
     this.#caps = {
       collectionBytes: options.maxCollectionBytes ?? MAX_COLLECTION_BYTES,
@@ -123,9 +128,14 @@ class DirectoryStore implements EvidenceStore {
     for (const entry of await readdir(this.#collectionsRoot, { withFileTypes: true })) {
       if (!entry.isDirectory() || !isCollectionId(entry.name)) continue;
       const directory = join(this.#collectionsRoot, entry.name);
-      const folder = await readFolder(directory, entry.name, this.#clock.now());
-      this.#folders.set(entry.name, folder);
-      await this.#recover(folder);
+      try {
+        const folder = await readFolder(directory, entry.name, this.#clock.now());
+        this.#folders.set(entry.name, folder);
+        await this.#recover(folder);
+      } catch (cause) {
+        this.#folders.set(entry.name, damagedFolder(directory, entry.name, this.#clock.now()));
+        this.#onDamage(entry.name, cause);
+      }
     }
   }
 
@@ -351,6 +361,13 @@ class DirectoryStore implements EvidenceStore {
     }
     await rm(aside, { recursive: true, force: true });
   }
+}
+
+/** What stands for a folder that cannot be read: over, and nobody's. One bad folder must not keep the operator from starting. */
+function damagedFolder(directory: string, collection: string, now: Date): Folder {
+  const time = now.toISOString();
+  const session: Session = { collection, podUid: NOBODY, firstSeen: time, ended: time, parts: new Map() };
+  return { directory, session, incoming: new Map() };
 }
 
 function heldBytes(folder: Folder): number {

@@ -244,6 +244,13 @@ describe("a body", () => {
     expect(allowed).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 201/);
     const refused = await raw(head("Expect: 100-continue\r\n").replace(TOKEN_A, "no.such.token"));
     expect(refused).toMatch(/^HTTP\/1\.1 401/);
+    // What was not invited is not taken for a body, and not for another request either.
+    const socket = await dial();
+    const path = partPath("readings", 0);
+    socket.write(`PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\nExpect: 100-continue\r\n\r\n`);
+    const answer = await untilClosed(socket);
+    expect(answer).toMatch(/^HTTP\/1\.1 401/);
+    expect(answer).toContain("Connection: close");
   });
 
   it("that never comes costs its sender the connection", async () => {
@@ -399,6 +406,20 @@ describe("the listener", () => {
     socket.write(bytes);
     expect(await untilClosed(socket)).toContain("HTTP/1.1 201");
     await stopped;
+    door = await openDoor();
+  });
+
+  it("is not held up when it is stopped by those who say nothing", async () => {
+    await reopen({ server: { limits: { closeTimeoutMs: 100, handshakeTimeoutMs: 60_000 } } });
+    const silent = connectPlain({ host: "127.0.0.1", port: door.port });
+    sockets.push(silent);
+    silent.on("error", () => undefined);
+    await once(silent, "connect");
+    const slow = await dial();
+    slow.write("GET / HTTP/1.1\r\n");
+    const closed = Promise.all([untilClosed(silent), untilClosed(slow)]);
+    await door.stop();
+    await closed;
     door = await openDoor();
   });
 

@@ -167,6 +167,21 @@ describe("a store", () => {
     expect(await third.progress("c1", { kind: "readings", index: 1 })).toEqual({ received: 0, complete: false });
   });
 
+  it("starts although one folder cannot be read, takes nothing more for it, and lets it go with its time", async () => {
+    const store = await open();
+    await writePack(store, "good", lines(2));
+    await write(store, "bad", lines(1));
+    // No process of ours makes a folder there.
+    await mkdir(join(root, "collections/bad/.new-session.json"));
+    const damaged: string[] = [];
+    const again = await open({ onDamage: (collection) => damaged.push(collection) });
+    expect(damaged).toEqual(["bad"]);
+    expect(again.list().map(({ collection }) => collection)).toEqual(["bad", "good"]);
+    expect(await write(again, "bad", lines(1), { index: 1 })).toEqual({ outcome: "AnotherCollector" });
+    expect(await again.expire(new Date("2040-01-01T00:00:00Z"), () => 1000)).toEqual(["bad", "good"]);
+    expect(await tree()).toEqual(["collections", "removing"]);
+  });
+
   it("follows no link and writes through none", async () => {
     const victim = join(root, "victim");
     await writeFile(victim, "keep me");
