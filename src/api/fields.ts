@@ -29,39 +29,80 @@ export const listSet: Record<string, unknown> = { "x-kubernetes-list-type": "set
 /** A list that one writer replaces as a whole. */
 export const listAtomic: Record<string, unknown> = { "x-kubernetes-list-type": "atomic" };
 
-/** A Go-style duration in hours, minutes and seconds, such as `30s` or `1h30m`. CEL's `duration()` takes it. */
+/** Caps the number of entries of a record; a record without a cap is refused by the generator. */
+export function entries(maxProperties: number): { maxProperties: number } {
+  return { maxProperties };
+}
+
+/** A Go-style duration in hours, minutes and seconds, such as `30s` or `1h30m`; `0s` is one. CEL's `duration()` takes it. */
 export const Duration = z
   .string()
   .max(16)
-  .regex(/^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$/)
-  .min(2);
+  .min(2)
+  .regex(/^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$/, "must be a duration such as 30s, 15m or 1h30m");
+
+/** Attach to a {@link Duration} or {@link LongDuration} that must not be zero. */
+export const longerThanZero: Rule = { rule: "self.matches('[1-9]')", message: "must be longer than zero" };
 
 /** A duration that may also count days, such as `24h` or `7d`; for keeping things, never for timers below a minute. */
 export const LongDuration = z
   .string()
   .max(16)
-  .regex(/^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$/)
-  .min(2);
+  .min(2)
+  .regex(/^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$/, "must be a duration such as 90m, 24h or 7d");
 
-/** A Kubernetes quantity of bytes, such as `512Mi` or `2Gi`. */
+/** A Kubernetes quantity of bytes above zero, such as `512Mi` or `1.5Gi`. */
 export const Bytes = z
   .string()
   .max(24)
-  .regex(/^[0-9]{1,15}(Ki|Mi|Gi|Ti|k|M|G|T)?$/);
+  .regex(
+    /^[1-9][0-9]{0,14}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$/,
+    "must be a quantity of bytes above zero, such as 512Mi or 2Gi",
+  )
+  .meta(
+    rules({
+      rule: "!isQuantity(self) || quantity(self).compareTo(quantity('1024Ti')) <= 0",
+      message: "must be at most 1024Ti",
+    }),
+  );
 
 /** The name of an object: a DNS subdomain. It has no slash, so it can never point into another namespace. */
 export const ObjectName = z
   .string()
   .min(1)
   .max(253)
-  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+  .regex(
+    /^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
+    "must be the name of an object: lower-case letters, digits, - and ., such as thumbnail-svc",
+  );
 
 /** The name of a container: a DNS label. */
 export const ContainerName = z
   .string()
   .min(1)
   .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+  .regex(
+    /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+    "must be the name of a container: lower-case letters, digits and -, such as app",
+  );
+
+/** A label's value: empty, or letters, digits, `-`, `_` and `.` with a letter or digit at both ends. */
+export const LabelValue = z
+  .string()
+  .max(63)
+  .regex(/^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$/);
+
+/** A label's key, with or without a prefix. */
+export const LabelKey = z
+  .string()
+  .max(317)
+  .regex(/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/);
+
+/** Twelve hex digits: the identity of a kill or of a finding. */
+export const ShortHash = z
+  .string()
+  .max(12)
+  .regex(/^[0-9a-f]{12}$/, "must be twelve hex digits, such as 3f9c0a1b2c4d");
 
 /** RFC 3339, seconds, UTC; what the API server writes. */
 export const Time = z.string().max(40).meta({ format: "date-time" });

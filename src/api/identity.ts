@@ -13,7 +13,10 @@ export interface KillIdentity {
 
 /** Twelve hex digits that identify a kill. */
 export function killId(kill: KillIdentity): string {
-  return hash(["kill", kill.podUid, kill.container, kill.containerId ?? `#${kill.restartCount ?? 0}`, kill.finishedAt], 12);
+  return hash(
+    ["kill", kill.podUid, kill.container, kill.containerId ?? `#${kill.restartCount ?? 0}`, kill.finishedAt],
+    12,
+  );
 }
 
 const MAX_NAME = 63;
@@ -21,7 +24,10 @@ const HASH_LENGTH = 8;
 
 /** Name of the investigation that a kill opens: the workload's name, cut where needed, and a hash. A valid DNS label of at most 63 characters. */
 export function investigationName(workload: string, firstKill: string): string {
-  const stem = workload.replaceAll(/[^a-z0-9-]/g, "-").slice(0, MAX_NAME - HASH_LENGTH - 1).replaceAll(/^-+|-+$/g, "");
+  const stem = workload
+    .replaceAll(/[^a-z0-9-]/g, "-")
+    .slice(0, MAX_NAME - HASH_LENGTH - 1)
+    .replaceAll(/^-+|-+$/g, "");
   const tail = hash(["investigation", workload, firstKill], HASH_LENGTH);
   return stem === "" ? `oom-${tail}` : `${stem}-${tail}`;
 }

@@ -6,11 +6,14 @@ import { z } from "zod";
 import {
   ContainerName,
   Int,
+  LabelValue,
   type LongDuration,
   Message,
   ObjectName,
   Reason,
+  ShortHash,
   Time,
+  entries,
   listAtomic,
   listMap,
   listSet,
@@ -25,23 +28,15 @@ export const VERSION = "v1alpha1";
 export const FIELD_MANAGER = "oomscope";
 
 /** Which object the investigation is about. Same namespace by construction: there is no namespace field. */
-export const TargetRef = z
-  .object({
-    apiVersion: z
-      .enum(["apps/v1", "batch/v1", "v1"])
-      .describe("API version of the target: `apps/v1`, `batch/v1` or `v1`."),
-    kind: z
-      .enum(["Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"])
-      .describe("Kind of the target: Deployment, StatefulSet, DaemonSet, Job or Pod."),
-    name: ObjectName.describe("Name of the target, in the namespace of this investigation."),
-  })
-  .meta(
-    rules({
-      rule: "self.apiVersion == (self.kind == 'Pod' ? 'v1' : self.kind == 'Job' ? 'batch/v1' : 'apps/v1')",
-      message:
-        "apiVersion must be v1 for a Pod, batch/v1 for a Job and apps/v1 for a Deployment, StatefulSet or DaemonSet",
-    }),
-  );
+export const TargetRef = z.object({
+  apiVersion: z
+    .enum(["apps/v1", "batch/v1", "v1"])
+    .describe("API version of the target: `apps/v1`, `batch/v1` or `v1`."),
+  kind: z
+    .enum(["Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"])
+    .describe("Kind of the target: Deployment, StatefulSet, DaemonSet, Job or Pod."),
+  name: ObjectName.describe("Name of the target, in the namespace of this investigation."),
+});
 export type TargetRef = z.infer<typeof TargetRef>;
 
 export const PolicyRef = z.object({
@@ -56,22 +51,29 @@ export type MitigationAction = z.infer<typeof MitigationAction>;
 
 export const ApprovedAction = z.object({
   action: MitigationAction.describe("The action that is approved."),
-  finding: z
-    .string()
-    .regex(/^[0-9a-f]{12}$/)
-    .describe("`status.finding.id` that the approval was given for. It is void when the finding changes."),
+  finding: ShortHash.describe(
+    "`status.finding.id` that the approval was given for. It is void when the finding changes.",
+  ),
 });
 
 export const MemoryInvestigationSpec = z
   .object({
     targetRef: TargetRef.describe(
       "The workload under investigation. It cannot be changed: make another investigation.",
-    ).meta(
-      rules({
-        rule: "self == oldSelf",
-        message: "targetRef cannot be changed; create another MemoryInvestigation instead",
-      }),
-    ),
+    ).meta({
+      "x-kubernetes-map-type": "atomic",
+      ...rules(
+        {
+          rule: "self == oldSelf",
+          message: "targetRef cannot be changed; create another MemoryInvestigation instead",
+        },
+        {
+          rule: "self.apiVersion == (self.kind == 'Pod' ? 'v1' : self.kind == 'Job' ? 'batch/v1' : 'apps/v1')",
+          message:
+            "apiVersion must be v1 for a Pod, batch/v1 for a Job and apps/v1 for a Deployment, StatefulSet or DaemonSet",
+        },
+      ),
+    }),
     container: ContainerName.optional().describe(
       "The container to look at. Default: the one that was killed, or all of the pod.",
     ),
@@ -126,11 +128,12 @@ export type KillClassification = z.infer<typeof KillClassification>;
 export const KillSource = z.enum(["PodStatus", "KernelLog", "CgroupEvents", "Eviction"]);
 
 export const Kill = z.object({
-  id: z
-    .string()
-    .regex(/^[0-9a-f]{12}$/)
-    .describe("Identity of the kill: a hash of pod uid, container, container id (or restart count) and finish time."),
-  pod: z.object({ name: ObjectName, uid: z.string().max(64) }).describe("The pod, by name and uid."),
+  id: ShortHash.describe(
+    "Identity of the kill: a hash of pod uid, container, container id (or restart count) and finish time.",
+  ),
+  pod: z
+    .object({ name: ObjectName.describe("Its name."), uid: z.string().max(64).describe("Its uid.") })
+    .describe("The pod, by name and uid."),
   container: z.string().max(63).optional().describe("The container that was killed; absent for an eviction."),
   containerType: z
     .enum(["Container", "InitContainer", "Sidecar", "EphemeralContainer"])
@@ -205,9 +208,10 @@ export const PreservedPod = z.object({
     .optional()
     .describe("The controller that the pod was taken from; it gets the pod back on release."),
   originalLabels: z
-    .record(z.string().max(317), z.string().max(63))
+    .record(z.string(), LabelValue)
     .optional()
-    .describe("The labels that were taken away, as they were; put back on release."),
+    .describe("The labels that were taken away, as they were; put back on release.")
+    .meta(entries(64)),
   candidates: z
     .array(
       z.object({
@@ -298,10 +302,7 @@ export const EvidenceLine = z.object({
 export type EvidenceLine = z.infer<typeof EvidenceLine>;
 
 export const Finding = z.object({
-  id: z
-    .string()
-    .regex(/^[0-9a-f]{12}$/)
-    .describe("Hash of the finding's substance; approvals are bound to it."),
+  id: ShortHash.describe("Hash of the finding's substance; approvals are bound to it."),
   verdict: Verdict.describe("What it is."),
   subKind: z.string().max(64).optional().describe("A finer kind of the verdict."),
   confidencePercent: Int.min(0).max(100).describe("How sure, in percent."),
@@ -362,15 +363,22 @@ export const Finding = z.object({
     .max(8)
     .optional()
     .describe("The processes that grew most.")
-    .meta(listMap("pid")),
+    .meta(listAtomic),
   timeToOOMSeconds: z
-    .object({ low: Int.optional(), mid: Int.optional(), high: Int.optional() })
+    .object({
+      low: Int.optional().describe("Soonest, in seconds."),
+      mid: Int.optional().describe("Most likely, in seconds."),
+      high: Int.optional().describe("Latest, in seconds."),
+    })
     .optional()
     .describe("When the limit is reached at this rate, as a range; absent where no projection can be made."),
   evidence: z.array(EvidenceLine).max(16).describe("What speaks for the verdict.").meta(listAtomic),
   counterEvidence: z.array(EvidenceLine).max(16).describe("What speaks against it.").meta(listAtomic),
   runnerUp: z
-    .object({ verdict: Verdict, confidencePercent: Int.min(0).max(100) })
+    .object({
+      verdict: Verdict.describe("What it would be."),
+      confidencePercent: Int.min(0).max(100).describe("How sure, in percent."),
+    })
     .optional()
     .describe("The next best verdict."),
   limits: z.array(Message).max(16).optional().describe("What could not be seen.").meta(listAtomic),
@@ -402,10 +410,12 @@ export const MemoryInvestigationStatus = z.object({
   conditions: z.array(Condition).max(16).optional().describe("The facts, one by one.").meta(listMap("type")),
   policy: z
     .object({
-      kind: z.enum(["MemoryPolicy", "ClusterMemoryPolicy"]),
-      name: ObjectName,
-      generation: Int.optional(),
-      mode: z.enum(["Observe", "Recommend", "Enforce"]),
+      kind: z.enum(["MemoryPolicy", "ClusterMemoryPolicy"]).describe("Kind of the policy."),
+      name: ObjectName.describe("Its name."),
+      generation: Int.optional().describe("Its generation when it was read."),
+      mode: z
+        .enum(["Observe", "Recommend", "Enforce"])
+        .describe("The mode in force: the policy's own, or a lower one that a ClusterMemoryPolicy's maxMode sets."),
     })
     .optional()
     .describe("The policy that it follows, and the mode that is in force."),

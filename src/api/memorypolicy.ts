@@ -3,36 +3,58 @@
  * objects that Git can own: the operator never writes their spec.
  */
 import { z } from "zod";
-import { Bytes, Duration, Int, LongDuration, ObjectName, listAtomic, listMap, listSet, rules } from "./fields.ts";
+import {
+  Bytes,
+  ContainerName,
+  Duration,
+  Int,
+  LabelKey,
+  LabelValue,
+  LongDuration,
+  ObjectName,
+  entries,
+  listAtomic,
+  listMap,
+  listSet,
+  longerThanZero,
+  rules,
+} from "./fields.ts";
 import { Condition, GROUP, MitigationAction, ObjectMeta, VERSION, Verdict } from "./memoryinvestigation.ts";
 
-const LabelKey = z.string().max(317);
-
-export const LabelSelector = z.object({
-  matchLabels: z
-    .record(LabelKey, z.string().max(63))
-    .optional()
-    .describe("Labels that must all be there with these values."),
-  matchExpressions: z
-    .array(
-      z
-        .object({
-          key: LabelKey.describe("The label."),
-          operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]).describe("How it is compared."),
-          values: z.array(z.string().max(63)).max(32).optional().describe("Values for In and NotIn.").meta(listAtomic),
-        })
-        .meta(
-          rules({
-            rule: "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0",
-            message: "values are needed for In and NotIn, and must be left out for Exists and DoesNotExist",
-          }),
-        ),
-    )
-    .max(16)
-    .optional()
-    .describe("Expressions that must all hold.")
-    .meta(listAtomic),
-});
+export const LabelSelector = z
+  .object({
+    matchLabels: z
+      .record(z.string(), LabelValue)
+      .optional()
+      .describe("Labels that must all be there with these values.")
+      .meta({
+        ...entries(32),
+        ...rules({
+          rule: "self.all(key, key.size() <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+          message: "each key must be a label such as app or app.kubernetes.io/name",
+        }),
+      }),
+    matchExpressions: z
+      .array(
+        z
+          .object({
+            key: LabelKey.describe("The label."),
+            operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]).describe("How it is compared."),
+            values: z.array(LabelValue).max(32).optional().describe("Values for In and NotIn.").meta(listAtomic),
+          })
+          .meta(
+            rules({
+              rule: "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0",
+              message: "values are needed for In and NotIn, and must be left out for Exists and DoesNotExist",
+            }),
+          ),
+      )
+      .max(16)
+      .optional()
+      .describe("Expressions that must all hold.")
+      .meta(listAtomic),
+  })
+  .meta({ "x-kubernetes-map-type": "atomic" });
 export type LabelSelector = z.infer<typeof LabelSelector>;
 
 export const Mode = z.enum(["Observe", "Recommend", "Enforce"]);
@@ -42,25 +64,29 @@ export const Triggers = z.object({
   oomKilled: z
     .object({
       count: Int.min(1).max(100).default(1).describe("This many kills …"),
-      within: Duration.default("15m").describe("… within this time open an investigation."),
+      within: Duration.default("15m").describe("… within this time open an investigation.").meta(rules(longerThanZero)),
     })
     .default({ count: 1, within: "15m" })
     .describe("Open an investigation when containers are OOMKilled."),
   memoryUsage: z
     .object({
       percentOfLimit: Int.min(1).max(100).default(90).describe("Percent of the memory limit."),
-      for: Duration.default("2m").describe("For this long."),
+      for: Duration.default("2m").describe("For this long.").meta(rules(longerThanZero)),
     })
     .optional()
     .describe("Open an investigation before the kill, when usage stays near the limit (metrics.k8s.io)."),
   growth: z
-    .object({ projectedOOMWithin: Duration.default("30m").describe("The limit would be reached within this time.") })
+    .object({
+      projectedOOMWithin: Duration.default("30m")
+        .describe("The limit would be reached within this time.")
+        .meta(rules(longerThanZero)),
+    })
     .optional()
     .describe("Open an investigation before the kill, when memory grows steadily."),
   nodeMemAvailable: z
     .object({
       percent: Int.min(1).max(100).default(8).describe("MemAvailable below this percent of the total."),
-      for: Duration.default("10m").describe("For this long."),
+      for: Duration.default("10m").describe("For this long.").meta(rules(longerThanZero)),
     })
     .optional()
     .describe("Open an investigation when a node runs out of memory."),
@@ -74,7 +100,7 @@ export const PreserveSpec = z.object({
       "Isolate: take the pod out of every selector, so that it is replaced and keeps its memory. Hold: leave its labels, guard it from eviction. None: preserve nothing.",
     ),
   minAvailable: Int.min(0).max(1000).default(1).describe("Never isolate when fewer ready pods than this would remain."),
-  ttl: LongDuration.default("24h").describe("The pod is released after this time."),
+  ttl: LongDuration.default("24h").describe("The pod is released after this time.").meta(rules(longerThanZero)),
 });
 
 export const CollectSpec = z
@@ -111,13 +137,13 @@ export const CollectSpec = z
         fieldPath: ".interval",
       },
       {
-        rule: "duration(self.profile.duration) <= duration('60s')",
-        message: "profile.duration must be at most 60s",
+        rule: "duration(self.profile.duration) >= duration('1s') && duration(self.profile.duration) <= duration('60s')",
+        message: "profile.duration must be between 1s and 60s",
         fieldPath: ".profile.duration",
       },
       {
-        rule: "duration(self.profile.duration) <= duration(self.duration)",
-        message: "profile.duration must not be longer than duration",
+        rule: "!self.profile.enabled || duration(self.profile.duration) <= duration(self.duration)",
+        message: "profile.duration must not be longer than duration while profile.enabled is true",
         fieldPath: ".profile.duration",
       },
       {
@@ -157,19 +183,37 @@ export const Mitigation = z
         configMap: z
           .object({
             name: ObjectName.describe("A ConfigMap in the workload's namespace."),
-            set: z.record(z.string().max(253), z.string().max(1024)).describe("Keys and the values they get."),
+            set: z
+              .record(z.string(), z.string().max(1024))
+              .describe("Keys and the values they get.")
+              .meta({
+                ...entries(32),
+                ...rules({
+                  rule: "self.size() > 0 && self.all(key, key.matches('^[-._A-Za-z0-9]{1,253}$'))",
+                  message: "set needs at least one key, of letters, digits, -, _ and . only",
+                }),
+              }),
           })
           .optional()
           .describe("Set keys of a ConfigMap that the workload reads."),
         env: z
           .object({
-            container: z.string().max(63).describe("The container whose environment is changed."),
-            set: z.record(z.string().max(253), z.string().max(1024)).describe("Variables and the values they get."),
+            container: ContainerName.describe("The container whose environment is changed."),
+            set: z
+              .record(z.string(), z.string().max(1024))
+              .describe("Variables and the values they get.")
+              .meta({
+                ...entries(32),
+                ...rules({
+                  rule: "self.size() > 0 && self.all(key, key.matches('^[A-Za-z_][A-Za-z0-9_]{0,252}$'))",
+                  message: "set needs at least one variable, named with letters, digits and _ only",
+                }),
+              }),
           })
           .optional()
           .describe("Set environment variables of a container; the workload rolls out."),
         replicas: z
-          .object({ max: Int.min(1).max(10000) })
+          .object({ max: Int.min(1).max(10000).describe("The most replicas the workload may have.") })
           .optional()
           .describe("Lower the number of replicas."),
       })
@@ -240,7 +284,7 @@ const policyFields = {
     .describe("How much the policy may do."),
   retention: z
     .object({
-      evidence: LongDuration.default("7d").describe("Packs are deleted after this time."),
+      evidence: LongDuration.default("7d").describe("Packs are deleted after this time.").meta(rules(longerThanZero)),
       maxBytes: Bytes.default("2Gi").describe("Evidence of this policy never takes more than this."),
     })
     .default({ evidence: "7d", maxBytes: "2Gi" })
@@ -250,7 +294,7 @@ const policyFields = {
 const specRules = [
   {
     rule: "!has(self.mitigate) || self.mode == 'Enforce' || self.mitigate.all(m, m.approval == 'Manual')",
-    message: "approval Automatic needs mode Enforce",
+    message: "approval Automatic needs mode Enforce; set mode: Enforce, or approval: Manual",
     fieldPath: ".mode",
   },
 ] as const;
@@ -267,10 +311,8 @@ export const ClusterMemoryPolicySpec = z
     allowedActions: z
       .array(MitigationAction)
       .max(6)
-      .optional()
-      .describe(
-        "The most that any policy in these namespaces may do. Default: Rollback, Throttle, Resize and Restart; nodes only when named here.",
-      )
+      .default(["Rollback", "Throttle", "Resize", "Restart"])
+      .describe("The most that any policy in these namespaces may do. CordonNode and DrainNode only when named here.")
       .meta(listSet),
     maxMode: Mode.default("Enforce").describe("The furthest mode that a policy in these namespaces may have."),
     clusterBudget: z
@@ -288,11 +330,11 @@ export const ClusterMemoryPolicySpec = z
       ...specRules,
       {
         rule: "self.maxMode == 'Enforce' || self.mode == 'Observe' || (self.maxMode == 'Recommend' && self.mode == 'Recommend')",
-        message: "mode must not go further than maxMode",
+        message: "mode must not go further than maxMode (Observe, then Recommend, then Enforce)",
         fieldPath: ".mode",
       },
       {
-        rule: "!has(self.mitigate) || !has(self.allowedActions) || self.mitigate.all(m, m.action in self.allowedActions)",
+        rule: "!has(self.mitigate) || self.mitigate.all(m, m.action in self.allowedActions)",
         message: "mitigate may only use actions that allowedActions names",
         fieldPath: ".mitigate",
       },

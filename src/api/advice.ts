@@ -1,0 +1,137 @@
+/** Where does each reason appear, and what should a person do who reads it? The pages of docs/spec are made from this table. */
+import type { ConditionType } from "./memoryinvestigation.ts";
+import type { Reason } from "./reasons.ts";
+
+export interface Advice {
+  /** The condition types and, for `Event`, the Kubernetes Events that carry the reason. */
+  readonly on: readonly (ConditionType | "Event")[];
+  readonly advice: string;
+}
+
+const NOTHING = "Nothing.";
+
+export const ADVICE: Readonly<Record<Reason, Advice>> = {
+  Preserving: { on: ["PodPreserved", "Succeeded"], advice: "Wait a moment." },
+  Isolated: {
+    on: ["PodPreserved", "Event"],
+    advice:
+      "Look at the pod with `kubectl exec` or `kubectl debug` while it lives; set `spec.release: true` when you are done.",
+  },
+  Held: {
+    on: ["PodPreserved", "Event"],
+    advice:
+      "As for Isolated; but it still serves, so it may be killed again. `status.preserved.why` says why it was not isolated.",
+  },
+  Released: { on: ["PodPreserved", "Event"], advice: NOTHING },
+  PodLost: {
+    on: ["PodPreserved", "Event"],
+    advice:
+      "Use the evidence that was collected before. Find out who deleted it: the pod's events and the audit log tell.",
+  },
+  NoCandidate: {
+    on: ["PodPreserved"],
+    advice:
+      "Nothing; serving pods are measured instead. With one replica, raise `replicas` if evidence of the next kill matters.",
+  },
+  ModeObserve: { on: ["PodPreserved"], advice: "Set `mode: Recommend` in the policy when pods should be kept." },
+  StrategyNone: { on: ["PodPreserved"], advice: "Set `preserve.strategy` in the policy when pods should be kept." },
+  OwnerCannotReplace: { on: ["PodPreserved"], advice: "Nothing. StatefulSets and DaemonSets have no other way." },
+  SelectorsUnknown: {
+    on: ["PodPreserved"],
+    advice:
+      "Check that the operator may list services, poddisruptionbudgets, networkpolicies and horizontalpodautoscalers in the namespace.",
+  },
+  SelectorInescapable: {
+    on: ["PodPreserved"],
+    advice: "Find the selector that `status.preserved.why` names, and give it a label to match.",
+  },
+  MinAvailable: {
+    on: ["PodPreserved"],
+    advice: "Run more replicas, or lower `preserve.minAvailable` in the policy.",
+  },
+  QuotaTooTight: { on: ["PodPreserved"], advice: "Raise the ResourceQuota by one pod of this workload." },
+  VolumeHeld: { on: ["PodPreserved"], advice: "Nothing. A ReadWriteOnce volume has one pod." },
+  PodChanged: { on: ["PodPreserved"], advice: "Nothing; another choice follows." },
+  Collecting: {
+    on: ["EvidenceCollected", "Succeeded"],
+    advice: "Wait; `status.collections` counts the samples. `collect.duration` in the policy says how long it takes.",
+  },
+  CollectionComplete: { on: ["EvidenceCollected", "Event"], advice: NOTHING },
+  CollectionPartial: {
+    on: ["EvidenceCollected", "Event"],
+    advice: "Read the message: it says what is missing. The finding rests on what has arrived, with less confidence.",
+  },
+  NothingToMeasure: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice:
+      "See why no pod runs (`kubectl describe` of the workload). The kill itself stays recorded in `status.kills`.",
+  },
+  CollectorFailed: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice:
+      "Read the message, then the collector's log: `kubectl -n oomscope-collectors logs job/JOB`, with the name from `status.collections`.",
+  },
+  CollectorTimedOut: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice: "See whether the node is overloaded or could not pull the collector's image.",
+  },
+  CollectorLost: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice: "Find out who deletes Jobs in `oomscope-collectors`. A new attempt follows unless all are used up.",
+  },
+  NodeGone: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice: "See to the node. A new attempt goes where pods of the workload run.",
+  },
+  NameCollision: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice:
+      "Look at the object that the message names. oomscope never takes over what it did not make: delete it if nobody needs it.",
+  },
+  StorageFull: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice: "Enlarge the evidence volume, or lower `retention` in the policies.",
+  },
+  Diagnosing: { on: ["Diagnosed", "Succeeded"], advice: "Wait a moment." },
+  Diagnosed: {
+    on: ["Diagnosed", "Succeeded", "Event"],
+    advice: "Read `status.finding`: the culprit, the evidence, and what speaks against it.",
+  },
+  Inconclusive: {
+    on: ["Diagnosed", "Succeeded", "Event"],
+    advice: "Read `status.finding.limits`. A longer `collect.duration` under load shows slower growth.",
+  },
+  InProgress: { on: ["Succeeded", "Reconciling", "Stalled"], advice: "Wait." },
+  Ended: { on: ["Reconciling", "Stalled"], advice: "Read `status.result` and the condition Succeeded." },
+  Suspended: { on: ["Succeeded"], advice: "Set `spec.suspend: false` to go on." },
+  AnotherInvestigationActive: { on: ["Succeeded"], advice: "Wait for the one that the message names, or delete it." },
+  TargetNotFound: {
+    on: ["Succeeded", "Reconciling", "Stalled"],
+    advice: "Check `spec.targetRef` and the namespace. It begins by itself when the target appears.",
+  },
+  NoPolicy: {
+    on: ["Succeeded", "Reconciling", "Stalled"],
+    advice: "Make a MemoryPolicy that selects the workload, or apply the default ClusterMemoryPolicy.",
+  },
+  PolicyNotFound: {
+    on: ["Succeeded", "Reconciling", "Stalled"],
+    advice:
+      "Create the policy that the message names. `policyRef` cannot be changed: make another investigation to use another.",
+  },
+  PolicyInvalid: {
+    on: ["Succeeded", "Reconciling", "Stalled"],
+    advice: "Mend the field of the policy that the message names.",
+  },
+  SpecInvalid: {
+    on: ["Succeeded", "Reconciling", "Stalled"],
+    advice: "Delete the investigation and make another with the field mended that the message names.",
+  },
+  Forbidden: {
+    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    advice:
+      "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words.",
+  },
+  BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
+  OOMKillObserved: { on: ["Event"], advice: "See the investigation of the workload: `kubectl get memi`." },
+  InvestigationOpened: { on: ["Event"], advice: "Follow it with `kubectl get memi NAME --watch`." },
+};

@@ -1,0 +1,146 @@
+/**
+ * The tables in the pages of docs/spec, made from the same schemas as the CRDs: fields, refusals, reasons.
+ * A page holds each between two marker lines; the text around them is written by hand.
+ */
+import { ADVICE } from "./advice.ts";
+import { KINDS, kindSchema } from "./crd.ts";
+import { CONDITION_TYPES } from "./memoryinvestigation.ts";
+import { REASONS, type Reason } from "./reasons.ts";
+import type { StructuralSchema } from "./structural.ts";
+
+/** The pages and the names of the tables in each. */
+export const MARKED_TABLES: ReadonlyMap<string, readonly string[]> = new Map([
+  ["docs/spec/memoryinvestigation.md", ["spec", "refusals", "status", "conditions", "events"]],
+  ["docs/spec/memorypolicy.md", ["spec", "refusals", "status"]],
+  ["docs/spec/clustermemorypolicy.md", ["spec", "refusals", "status"]],
+]);
+
+/** The page with its tables renewed. Throws when a pair of markers is missing or a pair is there that nobody fills. */
+export function withTables(page: string, text: string): string {
+  const names = MARKED_TABLES.get(page) ?? [];
+  let result = text;
+  for (const name of names) {
+    const [open, close] = markers(name);
+    const from = result.indexOf(open);
+    const to = result.indexOf(close);
+    if (from < 0 || to < from) throw new Error(`${page} needs the lines "${open}" and "${close}"`);
+    result = `${result.slice(0, from + open.length)}\n\n${table(page, name)}\n\n${result.slice(to)}`;
+  }
+  for (const [, name = ""] of result.matchAll(/<!-- generated:begin ([a-z]+) -->/g)) {
+    if (!names.includes(name)) throw new Error(`${page} has markers for "${name}", which nothing fills`);
+  }
+  return result;
+}
+
+function markers(name: string): [string, string] {
+  return [`<!-- generated:begin ${name} -->`, `<!-- generated:end ${name} -->`];
+}
+
+function table(page: string, name: string): string {
+  if (name === "conditions") return conditionTables();
+  if (name === "events") return eventTable();
+  const definition = KINDS.find((kind) => page.endsWith(`/${kind.kind.toLowerCase()}.md`));
+  if (definition === undefined) throw new Error(`${page} belongs to no kind`);
+  const { spec, status } = kindSchema(definition).properties ?? {};
+  if (spec === undefined || status === undefined) throw new Error(`${definition.kind} has no spec or status`);
+  switch (name) {
+    case "spec":
+      return fieldTable(spec, true);
+    case "status":
+      return fieldTable(status, false);
+    case "refusals":
+      return refusals(spec);
+    default:
+      throw new Error(`Nothing makes the table "${name}"`);
+  }
+}
+
+interface Row {
+  readonly path: string;
+  readonly schema: StructuralSchema;
+  readonly required: boolean;
+}
+
+function rows(schema: StructuralSchema, prefix = ""): Row[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    const path = `${prefix}${name}`;
+    const row = { path, schema: field, required: schema.required?.includes(name) ?? false };
+    const inner = field.type === "array" ? field.items : field;
+    return [row, ...rows(inner ?? field, `${path}${field.type === "array" ? "[]" : ""}.`)];
+  });
+}
+
+function fieldTable(schema: StructuralSchema, withDefaults: boolean): string {
+  const head = withDefaults ? ["Field", "Type", "Default", "Meaning"] : ["Field", "Type", "Meaning"];
+  const body = rows(schema).map(({ path, schema: field, required }) => {
+    const fallback = required ? "required" : field.default === undefined ? "" : defaultText(field.default);
+    return [`\`${path}\``, typeText(field), ...(withDefaults ? [fallback] : []), field.description ?? ""];
+  });
+  return markdownTable(head, body);
+}
+
+function defaultText(value: unknown): string {
+  // An object's default only repeats those of its fields, which have lines of their own.
+  if (typeof value === "object" && !Array.isArray(value)) return "";
+  return Array.isArray(value) ? `\`[${value.join(", ")}]\`` : `\`${JSON.stringify(value).replaceAll('"', "")}\``;
+}
+
+function typeText(schema: StructuralSchema): string {
+  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${value}\``).join(", ");
+  if (schema.format === "date-time") return "time";
+  if (schema.type === "array") {
+    const { items } = schema;
+    return items?.enum === undefined ? `list of ${items?.type ?? "object"}s` : `list of ${typeText(items)}`;
+  }
+  if (schema.additionalProperties !== undefined) return `map to ${schema.additionalProperties.type}`;
+  if (schema.type === "integer" && schema.minimum !== undefined && schema.maximum !== undefined)
+    return `integer, ${schema.minimum} to ${schema.maximum}`;
+  return schema.type;
+}
+
+function refusals(spec: StructuralSchema): string {
+  const all = [{ path: "", schema: spec }, ...rows(spec), ...itemRows(spec)];
+  const lines = all.flatMap(({ path, schema }) =>
+    (schema["x-kubernetes-validations"] ?? []).map((rule) => [
+      `\`spec${path === "" ? "" : `.${path}`}\``,
+      rule.message,
+    ]),
+  );
+  return markdownTable(["Where", "What the API server says"], lines);
+}
+
+/** Items of lists have rules of their own. */
+function itemRows(schema: StructuralSchema): { path: string; schema: StructuralSchema }[] {
+  return rows(schema).flatMap(({ path, schema: field }) =>
+    field.items?.type === "object" ? [{ path: `${path}[]`, schema: field.items }] : [],
+  );
+}
+
+function conditionTables(): string {
+  return CONDITION_TYPES.flatMap((type) => {
+    const reasons = reasonsOf((on) => on.includes(type));
+    if (reasons.length === 0) return [];
+    return [`#### ${type}`, reasonTable(reasons)];
+  }).join("\n\n");
+}
+
+function eventTable(): string {
+  return reasonTable(reasonsOf((on) => on.includes("Event")));
+}
+
+function reasonsOf(accepts: (on: readonly string[]) => boolean): Reason[] {
+  return (Object.keys(REASONS) as Reason[]).filter((reason) => accepts(ADVICE[reason].on));
+}
+
+function reasonTable(reasons: readonly Reason[]): string {
+  return markdownTable(
+    ["Reason", "Meaning", "What to do"],
+    reasons.map((reason) => [`\`${reason}\``, REASONS[reason], ADVICE[reason].advice]),
+  );
+}
+
+function markdownTable(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll("|", String.raw`\|`)).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
+}

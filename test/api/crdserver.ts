@@ -1,0 +1,71 @@
+/** Talks raw JSON to the shared API server of the integration tests: what is sent is what the server gets. */
+import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { Agent, request } from "undici";
+import { inject } from "vitest";
+import { parse } from "yaml";
+import { KINDS } from "../../src/api/crd.ts";
+import { GROUP, VERSION } from "../../src/api/memoryinvestigation.ts";
+
+export type Json = Record<string, unknown>;
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Json;
+}
+
+export interface CrdServer {
+  call(method: string, path: string, body?: unknown, contentType?: string): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+export const APPLY = "application/apply-patch+yaml";
+
+export function connect(): CrdServer {
+  const { url, ca, token } = inject("apiServer");
+  const dispatcher = new Agent({ connect: { ca } });
+  return {
+    async call(method, path, body, contentType = "application/json") {
+      const response = await request(url + path, {
+        method: method as "GET",
+        dispatcher,
+        headers: { authorization: `Bearer ${token}`, "content-type": contentType, accept: "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.statusCode, body: (await response.body.json()) as Json };
+    },
+    close: () => dispatcher.destroy(),
+  };
+}
+
+const CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+export function committedCrd(plural: string): Json {
+  return parse(readFileSync(new URL(`../../crds/${plural}.yaml`, import.meta.url), "utf8")) as Json;
+}
+
+/** Applies the committed CRDs and waits until each is served. */
+export async function installCrds(server: CrdServer): Promise<void> {
+  for (const { plural } of KINDS) {
+    const path = `${CRDS}/${plural}.${GROUP}`;
+    const applied = await server.call("PATCH", `${path}?fieldManager=test&force=true`, committedCrd(plural), APPLY);
+    if (applied.status >= 300) throw new Error(JSON.stringify(applied.body, undefined, 1));
+    for (let tries = 0; ; tries++) {
+      const conditions = conditionsOf((await server.call("GET", path)).body);
+      if (conditions["Established"] === "True") break;
+      if (tries > 100) throw new Error(`${plural} is not Established: ${JSON.stringify(conditions)}`);
+      await delay(100);
+    }
+    // Established comes a moment before the resource answers.
+    while ((await server.call("GET", `/apis/${GROUP}/${VERSION}/${plural}`)).status !== 200) await delay(50);
+  }
+}
+
+export function conditionsOf(object: Json): Record<string, string> {
+  const status = (object["status"] ?? {}) as { conditions?: { type: string; status: string }[] | null };
+  return Object.fromEntries((status.conditions ?? []).map(({ type, status }) => [type, status]));
+}
+
+export function crdPath(plural: string): string {
+  return `${CRDS}/${plural}.${GROUP}`;
+}
