@@ -147,20 +147,17 @@ class Follower<T extends Tracked> implements Reflector<T> {
       const healthy = result.continued && clock.monotonicMs() - startedAt >= HEALTHY_SESSION_MS;
       // A server (or a proxy) that closes at once is as good as down: without this it would be asked without a pause.
       this.#failures = healthy && result.error === undefined ? 0 : (healthy ? 0 : this.#failures) + 1;
-      const wait = Math.max(fullJitterMs(this.#failures, random, RECONNECT_LIMITS), result.retryAfterMs ?? 0);
+      const wait = Math.max(fullJitterMs(this.#failures, random, RECONNECT_LIMITS), result.error?.retryAfterMs ?? 0);
       await clock.sleep(wait, signal).catch(() => undefined);
     }
   }
 
-  async #session(signal: AbortSignal): Promise<SessionResult & { readonly retryAfterMs?: number }> {
+  async #session(signal: AbortSignal): Promise<SessionResult> {
     const { log, resource } = this.#options;
     try {
       const result = await runSession(this.#options, this.#progress, signal);
       if (result.error !== undefined && !signal.aborted) this.#noteError(result.error);
-      return {
-        ...result,
-        ...(result.error?.retryAfterMs === undefined ? {} : { retryAfterMs: result.error.retryAfterMs }),
-      };
+      return result;
     } catch (error) {
       // Nothing may end the loop but the signal: a reflector that stopped in silence is the worst kind of dead.
       const known = error instanceof ApiError ? error : new ApiError("ServerError", String(error), { cause: error });

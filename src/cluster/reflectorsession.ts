@@ -31,7 +31,7 @@ export interface SessionResult {
 
 interface Envelope {
   readonly type?: string;
-  readonly object?: RawObject;
+  readonly object?: RawObject | null;
 }
 
 interface RawObject {
@@ -269,7 +269,7 @@ async function watch<T extends Tracked>(session: Session<T>, missing: Set<string
     if (failure !== undefined || session.signal.aborted) return;
     const { type, object } = parseWithoutManagedFields(buffer, start, end) as Envelope;
     const version = object?.metadata?.resourceVersion;
-    if (type === "ERROR" || object === undefined) {
+    if (type === "ERROR" || object === undefined || object === null) {
       failure = classify(object?.code ?? 500, JSON.stringify(object ?? {}));
       if (failure.reason === "Expired") progress.resourceVersion = undefined;
       return;
