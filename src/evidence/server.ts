@@ -93,14 +93,12 @@ export function createEvidenceServer(options: EvidenceServerOptions): EvidenceSe
   server.maxConnections = limits.maxConnections;
   const sockets = limitConnections(server, limits.maxConnectionsPerAddress);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
-    let invited = request.headers.expect === undefined;
     const reply = async (): Promise<void> => {
       const answer = await exchange(request, () => {
-        if (!invited) response.writeContinue();
-        invited = true;
+        if (request.headers.expect !== undefined) response.writeContinue();
       });
-      // Whoever waits for an invitation and gets none may send the body or not: nobody knows what the next bytes are.
-      if (answer !== undefined) send(response, invited ? answer : { ...answer, hangUp: true });
+      // To one who was not invited Node says `Connection: close`: nobody knows whether the next bytes are a body.
+      if (answer !== undefined) send(response, answer);
     };
     void reply();
   };

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 import { createAuthority } from "../../src/evidence/tls.ts";
 import {
@@ -19,6 +19,9 @@ import {
   sha256,
   TOKEN_A,
 } from "./door.ts";
+
+// Real sockets and disks: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let door: Door;
 const sockets: Socket[] = [];

@@ -1,12 +1,15 @@
 import { mkdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_LINE_BYTES, MAX_PART_BYTES, type PartKind, partFileName, type Sample } from "../../src/api/collection.ts";
 import { isDeeperThan } from "../../src/evidence/json.ts";
 import { readLines } from "../../src/evidence/lines.ts";
 import { openPack, type Pack, partsOf } from "../../src/evidence/pack.ts";
 import { manifestOf, sha256, temporaryFolder } from "./door.ts";
+
+// Real sockets and disks: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let directory: string;
 beforeEach(async () => {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   COLLECTION,
   call,
@@ -16,6 +16,9 @@ import {
   TOKEN_A,
   TOKEN_B,
 } from "./door.ts";
+
+// Real sockets and disks: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let door: Door;
 beforeEach(async () => {

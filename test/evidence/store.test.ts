@@ -1,13 +1,16 @@
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PartKind } from "../../src/api/collection.ts";
 import type { Receipt } from "../../src/evidence/admission.ts";
 import type { Chunk } from "../../src/evidence/folder.ts";
 import { createDirectoryStore, type EvidenceStore, StorageFull, type StoreOptions } from "../../src/evidence/store.ts";
 import { systemClock } from "../../src/seams.ts";
 import { lines, manifestOf, POD_A, POD_B, sha256, temporaryFolder } from "./door.ts";
+
+// Real sockets and disks: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let root: string;
 let time: Date;
