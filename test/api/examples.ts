@@ -1,0 +1,152 @@
+/** Objects that tests of the contract share: the samples, and a status in which every field is set. */
+import { readFileSync, readdirSync } from "node:fs";
+import { parse } from "yaml";
+import type { MemoryInvestigationStatus } from "../../src/api/memoryinvestigation.ts";
+
+export interface Sample {
+  readonly file: string;
+  readonly object: {
+    readonly kind: string;
+    readonly metadata: { name: string; namespace?: string };
+    readonly spec: unknown;
+  };
+}
+
+const SAMPLES = new URL("../../config/samples/", import.meta.url);
+
+export function samples(): readonly Sample[] {
+  return readdirSync(SAMPLES)
+    .filter((file) => file.endsWith(".yaml") && file !== "kustomization.yaml")
+    .map((file) => ({ file, object: parse(readFileSync(new URL(file, SAMPLES), "utf8")) as Sample["object"] }));
+}
+
+const TIME = "2026-03-01T03:12:45Z";
+const condition = { status: "True", observedGeneration: 1, lastTransitionTime: TIME, message: "For people" } as const;
+const line = { signal: "anon", value: "123456", unit: "bytes", threshold: "0", part: "readings-0000.ndjson:3" };
+
+/** Every field of the schema is set: a test compares it with the schema. */
+export const FULL_STATUS: MemoryInvestigationStatus = {
+  observedGeneration: 1,
+  leaderEpoch: 3,
+  stage: "Done",
+  result: "Recommended",
+  conditions: [
+    { ...condition, type: "Succeeded", reason: "Diagnosed" },
+    { ...condition, type: "PodPreserved", reason: "Isolated" },
+    { ...condition, type: "EvidenceCollected", reason: "CollectionComplete" },
+  ],
+  policy: { kind: "MemoryPolicy", name: "thumbnails", generation: 4, mode: "Recommend" },
+  targetUid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a001",
+  killCount: 2,
+  killsByPod: "2 kills of 2 pods on 1 node",
+  kills: [
+    {
+      id: "0123456789ab",
+      pod: { name: "thumbnail-svc-7d9c-x2x4q", uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a002" },
+      container: "thumbnail",
+      containerType: "Container",
+      containerId: "ab".repeat(32),
+      node: "worker-1",
+      time: TIME,
+      restartCount: 1,
+      exitCode: 137,
+      limitBytes: 536870912,
+      revision: "7d9c",
+      classification: "ContainerKilled",
+      sources: ["PodStatus", "KernelLog"],
+      victim: { pid: 4711, comm: "worker", anonBytes: 530000000 },
+    },
+    {
+      id: "ba9876543210",
+      pod: { name: "thumbnail-svc-7d9c-b8vlm", uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a003" },
+      time: TIME,
+      classification: "Evicted",
+      sources: ["Eviction"],
+    },
+  ],
+  ledger: ["0123456789ab", "ba9876543210"],
+  preserved: {
+    pod: "thumbnail-svc-7d9c-k4k2z",
+    uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a004",
+    node: "worker-1",
+    how: "Isolate",
+    state: "Preserved",
+    since: TIME,
+    until: "2026-03-02T03:12:45Z",
+    why: "Closest to its limit: 93 %",
+    cannotShow: "Growth under load",
+    owner: { kind: "ReplicaSet", name: "thumbnail-svc-7d9c", uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a005" },
+    originalLabels: { app: "thumbnail-svc", "app.kubernetes.io/part-of": "media", empty: "" },
+    candidates: [
+      { pod: "thumbnail-svc-7d9c-k4k2z", score: 93, reason: "Closest to its limit" },
+      { pod: "thumbnail-svc-7d9c-b8vlm", score: -1, reason: "Ended" },
+    ],
+  },
+  collections: [
+    {
+      id: "oomc-0123456789-1",
+      purpose: "Diagnose",
+      attempt: 1,
+      state: "Complete",
+      job: "oomc-0123456789-1",
+      jobUid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a006",
+      node: "worker-1",
+      pods: [
+        { name: "thumbnail-svc-7d9c-k4k2z", uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a004", role: "Preserved" },
+        { name: "thumbnail-svc-7d9c-x2x4q", uid: "0f8d9d0e-5b1c-4b0e-9c36-2f9f5ae7a002", role: "Serving" },
+      ],
+      requested: TIME,
+      started: TIME,
+      finished: TIME,
+      samples: 11,
+      samplesExpected: 11,
+      cost: { stallMs: 42, cpuMs: 900 },
+      reason: "CollectionComplete",
+      message: "All 11 samples",
+    },
+  ],
+  finding: {
+    id: "3f9c0a1b2c4d",
+    verdict: "AnonHeapLeak",
+    subKind: "Brk",
+    confidencePercent: 87,
+    summary: "Anonymous memory of worker grows by 1.2 MiB/s",
+    culprit: {
+      container: "thumbnail",
+      pod: "thumbnail-svc-7d9c-x2x4q",
+      process: { pid: 4711, comm: "worker" },
+      mapping: "[heap]",
+      library: "libimgdecode.so",
+      function: "tiff_decode_tiles",
+      revision: "7d9c",
+    },
+    growth: { series: "cgroup anon", bytesPerSecond: 1258291, low: -1, high: 1400000 },
+    growthByKind: [{ kind: "anon", bytes: 377487360, bytesPerSecond: 1258291, trend: "Growing" }],
+    growthByProcess: [
+      {
+        pid: 4711,
+        comm: "worker",
+        container: "thumbnail",
+        bytes: 377487360,
+        bytesPerSecond: 1258291,
+        sharePercent: 100,
+      },
+    ],
+    timeToOOMSeconds: { low: 100, mid: 120, high: 150 },
+    evidence: [line],
+    counterEvidence: [{ ...line, signal: "file" }],
+    runnerUp: { verdict: "ManagedHeapGrowth", confidencePercent: 10 },
+    limits: ["No profile was taken"],
+  },
+  evidence: {
+    location: "collections/oomc-0123456789-1",
+    parts: 4,
+    bytes: 123456,
+    sha256: "cd".repeat(32),
+    expires: "2026-03-08T03:12:45Z",
+  },
+  timeline: [
+    { time: TIME, event: "ContainerKilled", message: "thumbnail of thumbnail-svc-7d9c-x2x4q on worker-1" },
+    { time: TIME, event: "Isolated", message: "Pod thumbnail-svc-7d9c-k4k2z is kept" },
+  ],
+};
