@@ -63,7 +63,7 @@ export type Authorisation =
   | { readonly ok: true; readonly podUid: string; readonly podName: string; readonly node: string }
   | { readonly ok: false; readonly status: 401 | 403 | 409 | 410 | 503; readonly reason: RefusalReason };
 
-export type RefusalReason =
+type RefusalReason =
   | "OwnCredentialsRejected"
   | "ReviewUnavailable"
   | "NotAuthenticated"

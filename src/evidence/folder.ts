@@ -12,8 +12,8 @@ import { PART_KINDS, partFileName } from "../api/collection.ts";
 import { parseJson } from "./json.ts";
 import { type IncomingName, incomingFileName, parseIncomingFileName, parsePartFileName } from "./parts.ts";
 
-export const SESSION_FILE = "session.json";
-export const FILE_MODE = 0o600;
+const SESSION_FILE = "session.json";
+const FILE_MODE = 0o600;
 export const FOLDER_MODE = 0o700;
 const NEW_FILE_PREFIX = ".new-";
 const READ_BYTES = 256 * 1024;

@@ -6,7 +6,7 @@
 import type { z } from "zod";
 
 /** The records of a pack nest about eight deep. */
-export const MAX_JSON_DEPTH = 32;
+const MAX_JSON_DEPTH = 32;
 
 /** The text is not what it should be; `message` says why, without any of the text itself. */
 export class BadJson extends Error {

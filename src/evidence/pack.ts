@@ -44,7 +44,7 @@ export interface Pack {
   verify(): Promise<Verification>;
 }
 
-export interface Verification {
+interface Verification {
   readonly ok: boolean;
   readonly problems: readonly string[];
 }

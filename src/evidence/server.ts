@@ -11,7 +11,7 @@ import type { Authorizer } from "./authorize.ts";
 import { createExchange, type Answer, type EvidenceLog, type Progress } from "./exchange.ts";
 import type { EvidenceStore } from "./store.ts";
 
-export interface ServerLimits {
+interface ServerLimits {
   /** Connections in all; more are dropped at once. */
   readonly maxConnections: number;
   /** Connections from one address, so that one hostile pod cannot use up all. */

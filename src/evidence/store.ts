@@ -34,7 +34,7 @@ export class StorageFull extends Error {
   override name = "StorageFull";
 }
 
-export interface StoreLimits {
+interface StoreLimits {
   /** Budget of the whole store in bytes, unfinished parts included; the small session files are not counted. */
   readonly maxBytes: number;
   readonly maxCollectionBytes?: number;
@@ -49,7 +49,7 @@ export interface StoreOptions extends StoreLimits {
   readonly onDamage?: (collection: string, cause: unknown) => void;
 }
 
-export interface CollectionInfo {
+interface CollectionInfo {
   readonly collection: string;
   readonly directory: string;
   readonly podUid: string | undefined;
@@ -65,7 +65,7 @@ export interface CollectionInfo {
 }
 
 /** How long a pack is kept: while somebody needs it, or so many milliseconds after its end (after its first byte when it never ended). */
-export type Retention = "InUse" | number;
+type Retention = "InUse" | number;
 
 export interface EvidenceStore {
   /** What has arrived of one part. */

@@ -108,7 +108,7 @@ export async function temporaryFolder(): Promise<string> {
 }
 
 /** Two pods of one Job, both genuine. Every other token is nobody's. */
-export function tableOfTokens(): Omit<AuthorizerOptions, "openCollection" | "sessionPod"> {
+function tableOfTokens(): Omit<AuthorizerOptions, "openCollection" | "sessionPod"> {
   const pods = new Map([
     [TOKEN_A, { name: "collect-1-a", uid: POD_A }],
     [TOKEN_B, { name: "collect-1-b", uid: POD_B }],
