@@ -3,8 +3,8 @@
  * most once; whether to repeat it is for the caller to decide after a live read. Without the lease no write leaves this file.
  */
 import type { Clock, Random } from "../seams.ts";
-import { send, type Call, type Send } from "./call.ts";
-import { ApiError } from "./errors.ts";
+import { send, type Send } from "./call.ts";
+import { ApiError, notLeader } from "./errors.ts";
 import { asksForPatience, createLimiter, type Limiter } from "./limiter.ts";
 import { reads } from "./reads.ts";
 import { apiVersionOf, pathOf, type Resource } from "./resources.ts";
@@ -180,12 +180,11 @@ export function createApi(transport: Transport, options: ApiOptions): Api {
   const limiter = createLimiter(clock, random);
 
   const fenced: Send = async (call) => {
-    if (!mayWrite()) throw notLeader(call);
+    if (!mayWrite()) throw notLeader(`${call.method} ${call.path}`);
     await limiter.ready(call.signal);
-    // Waiting may have outlived the lease.
-    if (!mayWrite()) throw notLeader(call);
     try {
-      return await send(transport, call);
+      // The lease may run out while we wait for patience or for a connection: asked once more when the first byte is due.
+      return await send(transport, { ...call, fence: mayWrite });
     } catch (error) {
       if (error instanceof ApiError) limiter.note(error);
       throw error;
@@ -209,8 +208,4 @@ export function createApi(transport: Transport, options: ApiOptions): Api {
       ...writes((call) => send(transport, call), fieldManager),
     },
   };
-}
-
-function notLeader(call: Call): ApiError {
-  return new ApiError("NotLeader", `${call.method} ${call.path}: not sent, this process does not hold the lease`);
 }

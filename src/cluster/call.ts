@@ -12,6 +12,7 @@ export interface Call extends CallOptions {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
   readonly contentType?: string;
+  readonly fence?: () => boolean;
 }
 
 export type Send = (call: Call) => Promise<unknown>;
@@ -27,7 +28,7 @@ function parseObject(text: string, call: Call): unknown {
 
 /** Sends a call once. Throws ApiError. */
 export async function send(transport: Transport, call: Call): Promise<unknown> {
-  const { method, path, query, body, contentType, signal } = call;
+  const { method, path, query, body, contentType, signal, fence } = call;
   const reply = await transport.request({
     method,
     path,
@@ -36,6 +37,7 @@ export async function send(transport: Transport, call: Call): Promise<unknown> {
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(contentType === undefined ? {} : { contentType }),
     ...(signal === undefined ? {} : { signal }),
+    ...(fence === undefined ? {} : { fence }),
   });
   if (reply.status < 200 || reply.status > 299) throw classify(reply.status, reply.text, reply.headers);
   return parseObject(reply.text, call);

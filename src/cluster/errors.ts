@@ -80,6 +80,11 @@ export class ApiError extends Error {
   }
 }
 
+/** `what` was not sent, because another may hold the lease by now. */
+export function notLeader(what: string): ApiError {
+  return new ApiError("NotLeader", `${what}: not sent, this process does not hold the lease`);
+}
+
 /** Whether `error` is an ApiError with one of `reasons`. */
 export function isApiError(error: unknown, ...reasons: readonly ApiErrorReason[]): error is ApiError {
   return error instanceof ApiError && (reasons.length === 0 || reasons.includes(error.reason));

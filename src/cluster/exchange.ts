@@ -5,7 +5,7 @@
  */
 import type { Dispatcher } from "undici";
 import type { Clock, Timer } from "../seams.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, notLeader } from "./errors.ts";
 
 export interface ExchangeOptions {
   readonly origin: string;
@@ -14,6 +14,8 @@ export interface ExchangeOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal;
+  /** Asked right before the first byte is written; false = it is not. */
+  readonly fence?: () => boolean;
   readonly clock: Clock;
   /** For the headers, and with {@link Exchange.text} for the whole answer. Milliseconds. */
   readonly timeoutMs: number;
@@ -44,6 +46,7 @@ type Outcome = { readonly kind: "open" } | { readonly kind: "ended" } | { readon
 class Flow implements Dispatcher.DispatchHandler {
   readonly head: Promise<ExchangeHead>;
   readonly #what: string;
+  readonly #fence: () => boolean;
   #resolveHead: (head: ExchangeHead) => void = () => undefined;
   #rejectHead: (error: ApiError) => void = () => undefined;
   #controller: Dispatcher.DispatchController | undefined;
@@ -53,8 +56,9 @@ class Flow implements Dispatcher.DispatchHandler {
   #queuedBytes = 0;
   #wake: (() => void) | undefined;
 
-  constructor(what: string) {
+  constructor(what: string, fence: () => boolean) {
     this.#what = what;
+    this.#fence = fence;
     this.head = new Promise((resolve, reject) => {
       this.#resolveHead = resolve;
       this.#rejectHead = reject;
@@ -64,6 +68,8 @@ class Flow implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    // undici writes in the same turn as it calls this, so between the question and the bytes there is no wait.
+    if (this.open && !this.#fence()) this.#end(notLeader(this.#what));
     if (this.#outcome.kind === "failed") {
       controller.abort(this.#outcome.error);
       return;
@@ -110,9 +116,14 @@ class Flow implements Dispatcher.DispatchHandler {
 
   #settle(cause: unknown, why: string): ApiError | undefined {
     if (this.#outcome.kind !== "open") return undefined;
-    const error = this.#sent
-      ? new ApiError("Unknown", `${this.#what}: sent, but no complete answer came (${why})`, { cause })
-      : new ApiError("Unreachable", `${this.#what}: never sent (${why})`, { cause });
+    return this.#end(
+      this.#sent
+        ? new ApiError("Unknown", `${this.#what}: sent, but no complete answer came (${why})`, { cause })
+        : new ApiError("Unreachable", `${this.#what}: never sent (${why})`, { cause }),
+    );
+  }
+
+  #end(error: ApiError): ApiError {
     this.#outcome = { kind: "failed", error };
     this.#rejectHead(error);
     this.#wake?.();
@@ -132,10 +143,6 @@ class Flow implements Dispatcher.DispatchHandler {
     this.#queuedBytes -= chunk.length;
     if (this.#queuedBytes === 0 && this.#controller?.paused === true) this.#controller.resume();
     return chunk;
-  }
-
-  get waiting(): number {
-    return this.#queue.length;
   }
 
   /** Resolves when something has changed: a chunk, the end, a failure. */
@@ -197,9 +204,9 @@ async function readText(flow: Flow, maxBytes: number, what: string): Promise<str
 
 /** Sends one request. Failures come out of `headers`, `text` and `chunks` as ApiError Unknown or Unreachable. */
 export function exchange(dispatcher: Dispatcher, options: ExchangeOptions): Exchange {
-  const { origin, method, path, headers, body, signal, clock, timeoutMs } = options;
+  const { origin, method, path, headers, body, signal, clock, timeoutMs, fence = () => true } = options;
   const what = `${method} ${path.replace(/\?.*/, "")}`;
-  const flow = new Flow(what);
+  const flow = new Flow(what, fence);
   const onAbort = (): void => flow.fail("cancelled", signal?.reason);
   let timer: Timer | undefined = clock.after(timeoutMs, () => flow.fail(`no answer within ${timeoutMs} ms`));
   const dispose = (): void => {

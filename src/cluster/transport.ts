@@ -24,6 +24,11 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
   /** From the call to the last byte of the answer, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number;
+  /**
+   * Asked at the very moment at which the request would go on the wire, after any wait for a connection. False: it is not sent, and the call
+   * fails with NotLeader.
+   */
+  readonly fence?: () => boolean;
   /** An answer over this many bytes is refused as TooLarge. Default 32 MiB. */
   readonly maxBytes?: number;
 }
@@ -130,6 +135,7 @@ export function createTransport({ credentials, clock, userAgent }: TransportOpti
       },
       ...(body === undefined ? {} : { body }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...("fence" in options && options.fence !== undefined ? { fence: options.fence } : {}),
       clock,
       timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     });
