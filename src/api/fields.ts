@@ -38,8 +38,10 @@ export function entries(maxProperties: number): { maxProperties: number } {
 export const Duration = z
   .string()
   .max(16)
-  .min(2)
-  .regex(/^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$/, "must be a duration such as 30s, 15m or 1h30m");
+  .regex(
+    /^([0-9]{1,4}h([0-9]{1,5}m)?([0-9]{1,6}s)?|[0-9]{1,5}m([0-9]{1,6}s)?|[0-9]{1,6}s)$/,
+    "must be a duration such as 30s, 15m or 1h30m",
+  );
 
 /** Attach to a {@link Duration} or {@link LongDuration} that must not be zero. */
 export const longerThanZero: Rule = { rule: "self.matches('[1-9]')", message: "must be longer than zero" };
@@ -48,8 +50,10 @@ export const longerThanZero: Rule = { rule: "self.matches('[1-9]')", message: "m
 export const LongDuration = z
   .string()
   .max(16)
-  .min(2)
-  .regex(/^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$/, "must be a duration such as 90m, 24h or 7d");
+  .regex(
+    /^([0-9]{1,3}d([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?|[0-9]{1,4}h([0-9]{1,5}m)?([0-9]{1,6}s)?|[0-9]{1,5}m([0-9]{1,6}s)?|[0-9]{1,6}s)$/,
+    "must be a duration such as 90m, 24h or 7d",
+  );
 
 /** A Kubernetes quantity of bytes above zero, such as `512Mi` or `1.5Gi`. */
 export const Bytes = z

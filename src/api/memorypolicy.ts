@@ -103,6 +103,14 @@ export const PreserveSpec = z.object({
   ttl: LongDuration.default("24h").describe("The pod is released after this time.").meta(rules(longerThanZero)),
 });
 
+/**
+ * A rule over fields that hold durations. Where one of them is malformed the rule holds: CEL's `duration()` would fail, and its
+ * complaint would stand between the reader and the message that says what is wrong.
+ */
+function overDurations(fields: readonly string[], rule: string): string {
+  return `!(${fields.map((field) => `self.${field}.matches('^([0-9]+[hms])+$')`).join(" && ")}) || ${rule}`;
+}
+
 export const CollectSpec = z
   .object({
     interval: Duration.default("30s").describe("Time between two samples; at least 5s."),
@@ -122,32 +130,38 @@ export const CollectSpec = z
   .meta(
     rules(
       {
-        rule: "duration(self.interval) >= duration('5s')",
+        rule: overDurations(["interval"], "duration(self.interval) >= duration('5s')"),
         message: "interval must be at least 5s",
         fieldPath: ".interval",
       },
       {
-        rule: "duration(self.duration) <= duration('1h')",
+        rule: overDurations(["duration"], "duration(self.duration) <= duration('1h')"),
         message: "duration must be at most 1h",
         fieldPath: ".duration",
       },
       {
-        rule: "duration(self.interval) < duration(self.duration)",
+        rule: overDurations(["interval", "duration"], "duration(self.interval) < duration(self.duration)"),
         message: "interval must be shorter than duration, so that there are at least two samples",
         fieldPath: ".interval",
       },
       {
-        rule: "duration(self.profile.duration) >= duration('1s') && duration(self.profile.duration) <= duration('60s')",
+        rule: overDurations(
+          ["profile.duration"],
+          "(duration(self.profile.duration) >= duration('1s') && duration(self.profile.duration) <= duration('60s'))",
+        ),
         message: "profile.duration must be between 1s and 60s",
         fieldPath: ".profile.duration",
       },
       {
-        rule: "!self.profile.enabled || duration(self.profile.duration) <= duration(self.duration)",
+        rule: overDurations(
+          ["profile.duration", "duration"],
+          "!self.profile.enabled || duration(self.profile.duration) <= duration(self.duration)",
+        ),
         message: "profile.duration must not be longer than duration while profile.enabled is true",
         fieldPath: ".profile.duration",
       },
       {
-        rule: "duration(self.stallBudget) <= duration('30s')",
+        rule: overDurations(["stallBudget"], "duration(self.stallBudget) <= duration('30s')"),
         message: "stallBudget must be at most 30s",
         fieldPath: ".stallBudget",
       },

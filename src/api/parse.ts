@@ -37,7 +37,9 @@ function parsed<T>(schema: z.ZodType<T>, raw: unknown): Parsed<T> {
 
 function pathText(path: readonly PropertyKey[]): string {
   if (path.length === 0) return "The object";
-  return path.map((step, i) => (typeof step === "number" ? `[${step}]` : `${i === 0 ? "" : "."}${String(step)}`)).join("");
+  return path
+    .map((step, i) => (typeof step === "number" ? `[${step}]` : `${i === 0 ? "" : "."}${String(step)}`))
+    .join("");
 }
 
 /** Longest excerpt of somebody else's text in a problem. */

@@ -107,7 +107,7 @@ const CASES: readonly Case[] = [
   ["a full disk of triggers", MPOL, { triggers: { oomKilled: {}, memoryUsage: {}, growth: {}, nodeMemAvailable: {} } }],
   ["a duration without a unit", MPOL, { budget: { cooldown: "30" } }, DURATION],
   ["a duration in words", MPOL, { budget: { cooldown: "half an hour" } }, DURATION],
-  ["an empty duration", MPOL, { budget: { cooldown: "" } }, "should be at least 2 chars long"],
+  ["an empty duration", MPOL, { budget: { cooldown: "" } }, DURATION],
   ["a duration in days", MPOL, { budget: { cooldown: "1d" } }, DURATION],
   ["a negative duration", MPOL, { budget: { cooldown: "-5m" } }, DURATION],
   ["no cool-down", MPOL, { budget: { cooldown: "0s" } }],
@@ -267,10 +267,21 @@ const CASES: readonly Case[] = [
   ["an action allowed twice", CMPOL, { allowedActions: ["Restart", "Restart"] }, "Duplicate value"],
 ];
 
-test.each(CASES)("%s (%s)", async (_name, kind, spec, message) => {
-  const said = await refusal(kind, spec);
-  if (message === undefined) expect(said).toBeUndefined();
-  else expect(said).toContain(message);
+for (const [name, kind, spec, message] of CASES) {
+  test(`${name} (${kind})`, async () => {
+    const said = await refusal(kind, spec);
+    if (message === undefined) expect(said).toBeUndefined();
+    else expect(said).toContain(message);
+  });
+}
+
+test("a malformed duration is not also called too short, too long or unreadable", async () => {
+  for (const field of ["interval", "duration", "stallBudget"]) {
+    const said = await refusal(MPOL, { collect: { [field]: "soon" } });
+    expect(said).toContain(`spec.collect.${field}: Invalid value: "soon": ${DURATION}`);
+    expect(said).not.toContain("conversion error");
+    expect(said).not.toContain("at most");
+  }
 });
 
 test.each(samples())("the sample $file is accepted", async ({ object: sample }) => {
@@ -312,14 +323,19 @@ describe("a change of an investigation", () => {
     ],
     ["no policy", { policyRef: null }, "policyRef cannot be changed; create another MemoryInvestigation instead"],
   ];
-  test.each(CHANGES)("to %s", async (_name, spec, message) => {
-    const answer = await server.call("PATCH", `${path}?dryRun=All`, { spec }, "application/merge-patch+json");
-    if (message === undefined) expect(answer.status).toBe(200);
-    else expect(answer.body["message"]).toContain(message);
-  });
+  for (const [name, spec, message] of CHANGES) {
+    test(`to ${name}`, async () => {
+      const answer = await server.call("PATCH", `${path}?dryRun=All`, { spec }, "application/merge-patch+json");
+      if (message === undefined) expect(answer.status).toBe(200);
+      else expect(answer.body["message"]).toContain(message);
+    });
+  }
 
   test("no rule is without a case above", () => {
-    const tried = [...CASES.map(([, , , message]) => message), ...CHANGES.map(([, , message]) => message)];
+    const tried: readonly unknown[] = [
+      ...CASES.map(([, , , message]) => message),
+      ...CHANGES.map(([, , message]) => message),
+    ];
     const all = KINDS.flatMap((kind) => messages(kindSchema(kind).properties?.["spec"]));
     expect(all.length).toBeGreaterThan(30);
     expect([...new Set(all)].filter((message) => !tried.includes(message))).toEqual([]);
