@@ -103,7 +103,7 @@ function podSpec(plan: CollectionPlan, node: string, settings: CollectorSettings
         terminationMessagePolicy: "FallbackToLogsOnError",
         volumeMounts: [
           { name: "proc", mountPath: "/host/proc", readOnly: true },
-          { name: "cgroup", mountPath: "/host/sys/fs/cgroup", readOnly: true, mountPropagation: "HostToContainer" },
+          { name: "cgroup", mountPath: "/host/sys/fs/cgroup", readOnly: true },
           { name: "kmsg", mountPath: "/host/dev/kmsg", readOnly: true },
           { name: "token", mountPath: "/var/run/secrets/oomscope", readOnly: true },
         ],

@@ -1,0 +1,85 @@
+/** What a reader must know of the node to understand the numbers. No host name, no addresses. */
+import { access, constants } from "node:fs/promises";
+import type { Host } from "../api/collection.ts";
+import { listFolder, tryReadText, type HostRoots } from "./hostfiles.ts";
+import { kubepodsRoots, namingOf, type Hierarchy } from "./podcgroups.ts";
+import { parseFields } from "./procfs.ts";
+
+const SMALL = 64 * 1024;
+/** Positions of capabilities in the kernel's masks (linux/capability.h). */
+const CAPABILITIES = {
+  DAC_READ_SEARCH: 2,
+  SYS_PTRACE: 19,
+  SYS_ADMIN: 21,
+  SYSLOG: 34,
+  PERFMON: 38,
+  CHECKPOINT_RESTORE: 40,
+} as const;
+const WHAT_FOR: Readonly<Record<keyof typeof CAPABILITIES, string>> = {
+  DAC_READ_SEARCH: "cgroup files that only root may read",
+  SYS_PTRACE: "smaps_rollup of other users' processes",
+  SYS_ADMIN: "not needed",
+  SYSLOG: "the kernel's OOM reports",
+  PERFMON: "profiles",
+  CHECKPOINT_RESTORE: "files behind mappings",
+};
+
+export async function readHost(roots: HostRoots, hierarchy: Hierarchy | undefined): Promise<Host> {
+  const [meminfoText, version, thp, cpus] = await Promise.all([
+    tryReadText(`${roots.proc}/meminfo`, SMALL),
+    tryReadText(`${roots.proc}/sys/kernel/osrelease`, 256),
+    tryReadText("/sys/kernel/mm/transparent_hugepage/enabled", 256),
+    cpuCount(roots),
+  ]);
+  const meminfo = parseFields(meminfoText ?? "");
+  const kubepods = hierarchy === undefined ? [] : await kubepodsRoots(hierarchy);
+  const naming =
+    hierarchy === undefined
+      ? { driver: "none" as const, runtime: "none" as const }
+      : await namingOf(hierarchy, kubepods);
+  return {
+    kernel: (version ?? "unknown").trim(),
+    architecture: process.arch,
+    pageSizeBytes: pageSize(meminfo),
+    cpus,
+    memTotalBytes: meminfo["MemTotal"] ?? 0,
+    swapTotalBytes: meminfo["SwapTotal"] ?? 0,
+    cgroup: await cgroupMode(roots, hierarchy),
+    cgroupDriver: naming.driver,
+    runtime: naming.runtime,
+    ...(thp === undefined ? {} : { transparentHugepage: /\[(\w+)\]/.exec(thp)?.[1] ?? "unknown" }),
+    capabilities: await capabilities(roots),
+  };
+}
+
+/** Node has no sysconf; on arm64 kernels with larger pages the direct map tells, everywhere else pages have 4 KiB. */
+function pageSize(meminfo: Readonly<Record<string, number>>): number {
+  return meminfo["DirectMap64k"] !== undefined && meminfo["DirectMap4k"] === undefined ? 65_536 : 4096;
+}
+
+async function cpuCount(roots: HostRoots): Promise<number> {
+  const stat = (await tryReadText(`${roots.proc}/stat`, SMALL * 16)) ?? "";
+  return stat.split("\n").filter((line) => /^cpu\d+ /.test(line)).length;
+}
+
+async function cgroupMode(roots: HostRoots, hierarchy: Hierarchy | undefined): Promise<Host["cgroup"]> {
+  if (hierarchy?.version === 2) return "v2";
+  return (await listFolder(roots.cgroup)).includes("unified") ? "hybrid" : "v1";
+}
+
+async function capabilities(roots: HostRoots): Promise<Host["capabilities"]> {
+  const own = (await tryReadText("/proc/self/status", SMALL)) ?? "";
+  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(own)?.[1] ?? "0"}`);
+  const held = Object.entries(CAPABILITIES)
+    .filter(([name]) => name !== "SYS_ADMIN")
+    .map(([name, bit]) => ({
+      name,
+      available: ((mask >> BigInt(bit)) & 1n) === 1n,
+      detail: WHAT_FOR[name as keyof typeof CAPABILITIES],
+    }));
+  const psi = await access(`${roots.proc}/pressure/memory`, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+  return [...held, { name: "PSI", available: psi, detail: "pressure of the node" }];
+}

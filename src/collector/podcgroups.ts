@@ -1,0 +1,153 @@
+/**
+ * Where are the cgroups of a pod? Found by walking from the kubepods root and matching whole path components, never parts of them:
+ * a container may name a cgroup of its own like another pod, but it cannot put it above itself.
+ *
+ * Forms: cgroupfs driver `kubepods[/burstable|/besteffort]/pod<uid>/<id>`; systemd driver
+ * `kubepods.slice[/kubepods-burstable.slice]/kubepods[-burstable]-pod<uid with _>.slice/{cri-containerd|crio|docker}-<id>.scope`.
+ * A Guaranteed pod has no level of its own for its class.
+ */
+import { join } from "node:path";
+import { listFolder, listSubfolders, tryReadText } from "./hostfiles.ts";
+
+const UID = "[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{12}|[0-9a-f]{32}";
+const ROOT = /^kubepods(?:\.slice)?$/;
+const CLASS = /^(?:burstable|besteffort|kubepods-(?:burstable|besteffort)\.slice)$/;
+const POD = new RegExp(`^(?:pod|kubepods-(?:burstable-|besteffort-)?pod)(${UID})(?:\\.slice)?$`);
+const CONTAINER = /^(?:(?:cri-containerd|crio|docker)-)?([0-9a-f]{64})(?:\.scope)?$/;
+/** Kubelets may be told to live below a cgroup of their own; deeper than this nobody puts them. */
+const ROOT_DEPTH = 3;
+/** More processes in one container are not listed. */
+export const MAX_PIDS = 512;
+const PIDS_FILE_BYTES = 1024 * 1024;
+const NESTED_DEPTH = 4;
+
+export interface Hierarchy {
+  readonly version: 1 | 2;
+  /** Folder of the memory hierarchy's root. */
+  readonly root: string;
+}
+
+/** The hierarchy that accounts memory here: v1's own, or the unified one when it has the memory controller. */
+export async function memoryHierarchy(cgroup: string): Promise<Hierarchy | undefined> {
+  const controllers = await tryReadText(join(cgroup, "cgroup.controllers"), 4096);
+  if (controllers?.split(/\s+/).includes("memory") === true) return { version: 2, root: cgroup };
+  for (const name of ["memory", "memory,hugetlb"]) {
+    if ((await tryReadText(join(cgroup, name, "memory.stat"), 64)) !== undefined)
+      return { version: 1, root: join(cgroup, name) };
+  }
+  return undefined;
+}
+
+/** Paths below the hierarchy's root at which a kubelet keeps its pods. */
+export async function kubepodsRoots(hierarchy: Hierarchy): Promise<string[]> {
+  const roots: string[] = [];
+  async function walk(path: string, depth: number): Promise<void> {
+    for (const name of await listSubfolders(join(hierarchy.root, path))) {
+      if (ROOT.test(name)) roots.push(`${path}/${name}`);
+      else if (depth > 1) await walk(`${path}/${name}`, depth - 1);
+    }
+  }
+  await walk("", ROOT_DEPTH);
+  return roots;
+}
+
+export interface PodCgroup {
+  /** Below the hierarchy's root. */
+  readonly path: string;
+  readonly containers: readonly { readonly id: string; readonly path: string }[];
+}
+
+/** The cgroup of a pod and those of its containers; undefined when the node has none. */
+export async function findPod(
+  hierarchy: Hierarchy,
+  roots: readonly string[],
+  uid: string,
+): Promise<PodCgroup | undefined> {
+  const wanted = bareUid(uid);
+  for (const root of roots) {
+    for (const parent of await classes(hierarchy, root)) {
+      for (const name of await listSubfolders(join(hierarchy.root, parent))) {
+        const match = POD.exec(name);
+        if (match?.[1] === undefined || bareUid(match[1]) !== wanted) continue;
+        const path = `${parent}/${name}`;
+        const inside = await listSubfolders(join(hierarchy.root, path));
+        return {
+          path,
+          containers: inside.flatMap((child) => {
+            const id = CONTAINER.exec(child)?.[1];
+            return id === undefined ? [] : [{ id, path: `${path}/${child}` }];
+          }),
+        };
+      }
+    }
+  }
+  return undefined;
+}
+
+async function classes(hierarchy: Hierarchy, root: string): Promise<string[]> {
+  const names = await listSubfolders(join(hierarchy.root, root));
+  return [root, ...names.filter((name) => CLASS.test(name)).map((name) => `${root}/${name}`)];
+}
+
+function bareUid(uid: string): string {
+  return uid.replaceAll(/[-_]/g, "");
+}
+
+/** Pods have a uid with dashes. */
+function dashed(uid: string): string {
+  const bare = bareUid(uid);
+  return [bare.slice(0, 8), bare.slice(8, 12), bare.slice(12, 16), bare.slice(16, 20), bare.slice(20)].join("-");
+}
+
+/**
+ * Pod uid and container id of a cgroup's path as the kernel prints it, or nothing for a path that is no pod's. Read from the root on:
+ * the first component that is kubepods decides, and what a container adds below itself changes nothing.
+ */
+export function podOfPath(path: string): { readonly podUid?: string; readonly containerId?: string } {
+  const components = path.split("/").filter((part) => part !== "");
+  const root = components.findIndex((part) => ROOT.test(part));
+  if (root < 0 || root >= ROOT_DEPTH) return {};
+  const rest = components.slice(root + 1);
+  const pod = rest[0] !== undefined && CLASS.test(rest[0]) ? rest.slice(1) : rest;
+  const uid = POD.exec(pod[0] ?? "")?.[1];
+  if (uid === undefined) return {};
+  const id = CONTAINER.exec(pod[1] ?? "")?.[1];
+  return { podUid: dashed(uid), ...(id === undefined ? {} : { containerId: id }) };
+}
+
+/** Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out. */
+export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly omitted: number }> {
+  const pids = new Set<number>();
+  async function walk(path: string, depth: number): Promise<void> {
+    const text = await tryReadText(join(path, "cgroup.procs"), PIDS_FILE_BYTES);
+    for (const line of text?.split("\n") ?? []) if (/^\d+$/.test(line) && line !== "0") pids.add(Number(line));
+    if (depth === 0) return;
+    for (const child of await listSubfolders(path)) await walk(join(path, child), depth - 1);
+  }
+  await walk(directory, NESTED_DEPTH);
+  const sorted = [...pids].toSorted((a, b) => a - b);
+  return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS) };
+}
+
+/** Which driver and runtime name the cgroups here, for the reader of a pack. */
+export async function namingOf(
+  hierarchy: Hierarchy,
+  roots: readonly string[],
+): Promise<{
+  readonly driver: "cgroupfs" | "systemd" | "none";
+  readonly runtime: "containerd" | "cri-o" | "docker" | "unknown" | "none";
+}> {
+  const first = roots[0];
+  if (first === undefined) return { driver: "none", runtime: "none" };
+  const driver = first.endsWith(".slice") ? "systemd" : "cgroupfs";
+  for (const parent of await classes(hierarchy, first)) {
+    for (const pod of await listSubfolders(join(hierarchy.root, parent))) {
+      if (!POD.test(pod)) continue;
+      const names = await listFolder(join(hierarchy.root, parent, pod));
+      if (names.some((name) => name.startsWith("cri-containerd-"))) return { driver, runtime: "containerd" };
+      if (names.some((name) => name.startsWith("crio-"))) return { driver, runtime: "cri-o" };
+      if (names.some((name) => name.startsWith("docker-"))) return { driver, runtime: "docker" };
+    }
+  }
+  return { driver, runtime: "unknown" };
+}

@@ -1,0 +1,122 @@
+/** One sample: the node, the cgroups of each pod and its containers, and every process in them. Processes are read one after the other. */
+import { join } from "node:path";
+import type { CollectionPlan, Host, Manifest, ProcessReading, Sample } from "../api/collection.ts";
+import type { Clock } from "../seams.ts";
+import { readCgroup } from "./cgroup.ts";
+import type { CostGate } from "./costgate.ts";
+import { predictStallMs } from "./costgate.ts";
+import { findPod, pidsOf, type Hierarchy } from "./podcgroups.ts";
+import { readNode, readProcess, readRollup } from "./procfs.ts";
+
+export interface SamplerOptions {
+  readonly plan: CollectionPlan;
+  readonly proc: string;
+  readonly hierarchy: Hierarchy;
+  readonly kubepods: readonly string[];
+  readonly gate: CostGate;
+  readonly clock: Clock;
+  readonly host: Host;
+}
+
+export interface Sampler {
+  take(index: number, elapsedMs: number): Promise<Sample>;
+  /** What was left out, once for each kind. */
+  notes(): Manifest["skipped"];
+}
+
+/** A rollup that is dearer than this is taken at most this often. */
+const CHEAP_MS = 5;
+const DEAR_EVERY_MS = 30_000;
+
+type Pod = Sample["pods"][number];
+type Container = Pod["containers"][number];
+
+export function createSampler(options: SamplerOptions): Sampler {
+  const { plan, proc, hierarchy, kubepods, gate, clock } = options;
+  /** What the last rollup of a process cost, by (pid, start), and when it was. */
+  const rollups = new Map<string, { readonly ms: number; readonly atMs: number }>();
+  const left = new Map<string, { what: string; reason: string; count: number }>();
+
+  async function take(index: number, elapsedMs: number): Promise<Sample> {
+    const time = clock.now().toISOString();
+    const node = await readNode(proc);
+    const pods: Pod[] = [];
+    for (const pod of plan.pods)
+      pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
+    return { index, time, elapsedMs: Math.round(elapsedMs), node, pods };
+  }
+
+  async function samplePod(uid: string, names: ReadonlyMap<string, string>): Promise<Pod> {
+    const found = await findPod(hierarchy, kubepods, uid);
+    if (found === undefined) {
+      note(`pod ${uid}`, "Gone");
+      return { uid, containers: [] };
+    }
+    const cgroup = await readCgroup(join(hierarchy.root, found.path), found.path, hierarchy.version);
+    const containers: Container[] = [];
+    for (const { id, path } of found.containers) {
+      const reading = await readCgroup(join(hierarchy.root, path), path, hierarchy.version);
+      if (reading === undefined) continue;
+      const name = names.get(id);
+      const { pids, omitted } = await pidsOf(join(hierarchy.root, path));
+      const processes = await sampleProcesses(pids);
+      if (processes.length === 0) continue; // A cgroup that is left over from a dead container.
+      containers.push({
+        id,
+        ...(name === undefined ? {} : { name }),
+        cgroup: reading,
+        processes,
+        ...(omitted === 0 ? {} : { processesOmitted: omitted }),
+      });
+    }
+    return { uid, ...(cgroup === undefined ? {} : { cgroup }), containers };
+  }
+
+  async function sampleProcesses(pids: readonly number[]): Promise<ProcessReading[]> {
+    const readings: ProcessReading[] = [];
+    for (const pid of pids) {
+      const process = await readProcess(proc, pid, clock);
+      if (process === undefined) continue;
+      const { state, ...reading } = process;
+      readings.push({ ...reading, ...(await rollupOf(reading, state)) });
+    }
+    return readings;
+  }
+
+  async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {
+    const key = `${process.pid}/${process.startTicks}`;
+    const before = rollups.get(key);
+    const rss = process.status["VmRSS"];
+    // A kernel thread or a zombie has no memory; a task in D may hold the lock that we would wait for.
+    if (rss === undefined || state === "Z") return {};
+    if (state === "D") return leave(process, "Stopped");
+    const now = clock.monotonicMs();
+    if (before !== undefined && before.ms > CHEAP_MS && now - before.atMs < DEAR_EVERY_MS)
+      return leave(process, "NotDue");
+    const mappings = before === undefined ? 0 : Math.max(0, before.ms - predictStallMs(rss, 0)) / predictStallMs(0, 1);
+    if (!gate.admits(rss, mappings)) return leave(process, "OverBudget");
+    const rollup = await readRollup(proc, process, clock);
+    gate.paid(rollup.ms);
+    rollups.set(key, { ms: rollup.ms, atMs: now });
+    const rollupMs = Math.round(rollup.ms * 100) / 100;
+    if ("skipped" in rollup) return { ...leave(process, rollup.skipped), rollupMs };
+    return { rollup: rollup.sizes, rollupMs };
+  }
+
+  function leave(process: ProcessReading, reason: string): Partial<ProcessReading> {
+    note(`smaps_rollup of ${process.comm} (${process.pid})`, reason);
+    return { rollupSkipped: reason };
+  }
+
+  function note(what: string, reason: string): void {
+    const key = `${what} ${reason}`;
+    const entry = left.get(key) ?? { what, reason, count: 0 };
+    entry.count += 1;
+    if (left.size < 64 || left.has(key)) left.set(key, entry);
+  }
+
+  return {
+    take,
+    notes: () => [...left.values()].map(({ what, reason, count }) => ({ what, reason, detail: `${count} times` })),
+  };
+}

@@ -1,0 +1,241 @@
+/**
+ * Sends parts to the operator. An upload goes on where it stopped, sampling goes on meanwhile, and what cannot be sent is kept in a
+ * bounded queue from which the oldest readings leave first. The token is read anew for each request, because the kubelet renews it.
+ */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { request } from "node:https";
+import type { Logger } from "pino";
+import type { PartKind } from "../api/collection.ts";
+import type { Clock, Random } from "../seams.ts";
+import type { Sink } from "./collect.ts";
+
+export interface UploadOptions {
+  readonly url: string;
+  /** Name in the server's certificate; the address is an IP. */
+  readonly serverName: string;
+  /** PEM. Nobody else is trusted. */
+  readonly ca: string;
+  readonly tokenFile: string;
+  readonly collection: string;
+  /** After this long without success, in milliseconds, uploading is given up. */
+  readonly patienceMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface Uploader extends Sink {
+  /** Resolves when everything is sent or given up. Throws {@link UploadEnded} when the operator wants nothing more of us. */
+  finish(): Promise<void>;
+}
+
+/** The operator said that this collection is over for us. */
+export class UploadEnded extends Error {
+  override readonly name = "UploadEnded";
+  readonly reason: string;
+  constructor(reason: string) {
+    super(`The operator takes nothing more: ${reason}`);
+    this.reason = reason;
+  }
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+const QUEUE_BYTES = 16 * 2 ** 20;
+const REQUEST_TIMEOUT_MS = 20_000;
+const BASE_MS = 250;
+const MAX_MS = 15_000;
+/** A new leader may not know the collection yet, so a refusal is believed only after this long. */
+const REFUSAL_PATIENCE_MS = 30_000;
+const MAX_ANSWER_BYTES = 4096;
+
+interface Item {
+  readonly kind: PartKind;
+  readonly index: number;
+  readonly bytes: Uint8Array;
+  readonly sha256: string;
+  readonly lines: number | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly reason: string;
+  readonly received: number;
+  readonly retryAfterMs: number | undefined;
+}
+
+export function createUploader(options: UploadOptions): Uploader {
+  const { clock, random, log } = options;
+  const queue: Item[] = [];
+  const lost: { kind: PartKind; index: number; reason: string }[] = [];
+  let running: Promise<void> | undefined;
+  let ended: UploadEnded | undefined;
+
+  async function put(kind: PartKind, index: number, bytes: Uint8Array, lines?: number): Promise<void> {
+    if (ended !== undefined) throw ended;
+    queue.push({ kind, index, bytes, lines, sha256: createHash("sha256").update(bytes).digest("hex") });
+    makeRoom();
+    running ??= drain().finally(() => (running = undefined));
+    running.catch(() => undefined);
+    // The manifest lists what was sent, so it waits for the rest, and the caller waits for it.
+    if (kind === "manifest") await finish();
+  }
+
+  function makeRoom(): void {
+    let total = queue.reduce((sum, item) => sum + item.bytes.length, 0);
+    while (total > QUEUE_BYTES) {
+      // The first may be on its way.
+      const oldest = queue.findIndex((item, position) => position > 0 && item.kind === "readings");
+      const [dropped] = oldest < 0 ? [] : queue.splice(oldest, 1);
+      if (dropped === undefined) return;
+      lost.push({ kind: dropped.kind, index: dropped.index, reason: "QueueFull" });
+      total -= dropped.bytes.length;
+    }
+  }
+
+  async function drain(): Promise<void> {
+    for (let item = queue[0]; item !== undefined; item = queue[0]) {
+      try {
+        await send(item);
+      } catch (error) {
+        if (error instanceof UploadEnded) {
+          ended = error;
+          queue.length = 0;
+          throw error;
+        }
+        throw error;
+      }
+      queue.splice(queue.indexOf(item), 1);
+    }
+  }
+
+  async function finish(): Promise<void> {
+    await running;
+    // Something may have been queued at the very moment the last run ended.
+    if (ended === undefined && queue.length > 0) await drain();
+    if (ended !== undefined) throw ended;
+  }
+
+  async function send(item: Item): Promise<void> {
+    const since = clock.monotonicMs();
+    let offset: number | undefined = 0;
+    for (let failures = 0; ;) {
+      const answer = await attempt(item, offset);
+      if (answer !== undefined && (answer.status === 201 || answer.status === 200)) return;
+      if (answer?.status === 202 || (answer?.status === 409 && answer.reason === "OffsetMismatch")) {
+        offset = answer.received;
+        failures = 0;
+        continue;
+      }
+      const waited = clock.monotonicMs() - since;
+      final(item, answer, waited);
+      failures += 1;
+      const cap = Math.min(MAX_MS, BASE_MS * 2 ** Math.min(failures, 10));
+      await clock.sleep(answer?.retryAfterMs ?? random.next() * cap);
+      // After a lost connection nobody knows what has arrived: ask.
+      offset = answer?.status === 422 ? 0 : ((await progress(item)) ?? offset);
+    }
+  }
+
+  /** Throws when trying again cannot help. */
+  function final(item: Item, answer: Answer | undefined, waitedMs: number): void {
+    if (answer !== undefined) {
+      const { status, reason } = answer;
+      if (status === 409 && reason === "AnotherCollector") throw new UploadEnded(reason);
+      if (status === 410) throw new UploadEnded(reason === "" ? "Closed" : reason);
+      if ((status === 401 || status === 403) && waitedMs > REFUSAL_PATIENCE_MS)
+        throw new UploadEnded(`refused with ${status} ${reason}`);
+      if (status === 413 || (status === 409 && reason === "PartExists") || status === 404)
+        throw new UploadEnded(`${item.kind} ${item.index}: ${status} ${reason}`);
+    }
+    if (waitedMs > options.patienceMs) throw new UploadEnded(`no success for ${Math.round(waitedMs / 1000)} s`);
+    log.warn(
+      { part: `${item.kind}/${item.index}`, status: answer?.status, reason: answer?.reason },
+      "Could not upload, will try again",
+    );
+  }
+
+  async function attempt(item: Item, offset: number): Promise<Answer | undefined> {
+    const total = item.bytes.length;
+    const end = Math.min(total, offset + CHUNK_BYTES);
+    const range = total === 0 ? "bytes */0" : `bytes ${offset}-${end - 1}/${total}`;
+    const headers = {
+      "content-range": range,
+      "content-type": "application/octet-stream",
+      "content-length": String(end - offset),
+      "x-oomscope-sha256": item.sha256,
+      ...(item.lines === undefined ? {} : { "x-oomscope-lines": String(item.lines) }),
+    };
+    return call("PUT", item, headers, item.bytes.subarray(offset, end));
+  }
+
+  async function progress(item: Item): Promise<number | undefined> {
+    const answer = await call("GET", item, {}, undefined);
+    return answer?.status === 200 || answer?.status === 404
+      ? Math.min(answer.received, Math.max(0, item.bytes.length - 1))
+      : undefined;
+  }
+
+  /** One request; undefined when no answer came. */
+  async function call(
+    method: string,
+    item: Item,
+    headers: Record<string, string>,
+    body: Uint8Array | undefined,
+  ): Promise<Answer | undefined> {
+    const token = await readFile(options.tokenFile, "utf8").catch(() => undefined);
+    if (token === undefined) {
+      log.warn({ file: options.tokenFile }, "Could not read the token");
+      return undefined;
+    }
+    const path = `/v1/collections/${options.collection}/parts/${item.kind}/${item.index}`;
+    return new Promise((resolve) => {
+      const sent = request(
+        new URL(path, options.url),
+        {
+          method,
+          ca: options.ca,
+          servername: options.serverName,
+          agent: false,
+          timeout: REQUEST_TIMEOUT_MS,
+          headers: { ...headers, authorization: `Bearer ${token.trim()}` },
+        },
+        (response) => {
+          let text = "";
+          response.setEncoding("utf8");
+          response.on("data", (chunk: string) => {
+            if (text.length < MAX_ANSWER_BYTES) text += chunk;
+          });
+          response.on("end", () => resolve(answerOf(response.statusCode ?? 0, text, response.headers["retry-after"])));
+          response.on("error", () => resolve(undefined));
+        },
+      );
+      sent.on("timeout", () => sent.destroy(new Error("timed out")));
+      sent.on("error", (error) => {
+        log.debug({ err: error }, "No answer from the operator");
+        resolve(undefined);
+      });
+      sent.end(body);
+    });
+  }
+
+  return { put, finish, lost: () => lost };
+}
+
+function answerOf(status: number, text: string, retryAfter: string | undefined): Answer {
+  let body: { reason?: unknown; received?: unknown } = {};
+  try {
+    body = JSON.parse(text) as typeof body;
+  } catch {
+    // A proxy's page: the status says enough.
+  }
+  return {
+    status,
+    reason: typeof body.reason === "string" ? body.reason : "",
+    received:
+      typeof body.received === "number" && Number.isSafeInteger(body.received) && body.received >= 0
+        ? body.received
+        : 0,
+    retryAfterMs: retryAfter !== undefined && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined,
+  };
+}
