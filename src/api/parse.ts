@@ -31,7 +31,7 @@ function parsed<T>(schema: z.ZodType<T>, raw: unknown): Parsed<T> {
   if (result.success) return { ok: true, value: result.data };
   const [first, ...rest] = result.error.issues;
   if (first === undefined) return { ok: false, problem: "The object cannot be read" };
-  const more = rest.length === 0 ? "" : ` (and ${rest.length} more problems)`;
+  const more = rest.length === 0 ? "" : ` (more problems: ${rest.length})`;
   return { ok: false, problem: `${pathText(first.path)} ${said(first)}${more}` };
 }
 

@@ -212,7 +212,7 @@ function addPattern(node: StructuralSchema, check: z.core.$ZodCheckRegexDef, pat
   if (node.pattern !== undefined) throw new UnsupportedSchema(path, "a schema has one pattern; merge the two");
   const { source, flags } = check.pattern;
   if (flags !== "") throw new UnsupportedSchema(path, `the regex flag "${flags}" would be lost`);
-  const foreign = /\(\?(?!:)|\\[1-9kpPsSBu]|\\c/.exec(source)?.[0] ?? unescapedDot(source);
+  const foreign = /\(\?(?!:)[=!<]*|\\[1-9kpPsSBu]|\\c/.exec(source)?.[0] ?? unescapedDot(source);
   if (foreign !== undefined)
     throw new UnsupportedSchema(path, `"${foreign}" in a regex means something else in RE2, or nothing`);
   if (!source.startsWith("^") || !source.endsWith("$"))
