@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # One function for each component: its configuration and its command line.
+# shellcheck disable=SC2034 # COMPONENTS is for the scripts that source this file.
 
 run_etcd() {
   start etcd "$BIN/etcd" --name oomscope --data-dir "$STATE/etcd" \
@@ -18,9 +19,7 @@ rules:
   # Everything that the operator changes, with what it sent and what came of it: the tests read this as the history.
   - level: RequestResponse
     users: ["system:serviceaccount:oomscope-system:oomscope-operator"]
-    verbs: [create, update, patch, delete]
-  - level: Metadata
-    users: ["system:serviceaccount:oomscope-system:oomscope-operator"]
+    verbs: [create, update, patch, delete, deletecollection]
   - level: None
     verbs: [get, list, watch]
   - level: Metadata
@@ -84,7 +83,7 @@ TOML
 }
 
 run_kubelet() {
-  local extra=() fail_v1=""
+  local fail_v1=""
   [ "$(cgroup_version)" = v1 ] && fail_v1="failCgroupV1: false"
   cat >"$STATE/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -111,7 +110,8 @@ serializeImagePulls: true
 YAML
   printf 'nameserver 127.0.0.1\n' >"$STATE/resolv.conf"
   start kubelet "$BIN/kubelet" --config="$STATE/kubelet.yaml" --kubeconfig="$PKI/kubelet.kubeconfig" \
-    --hostname-override="$NODE" --node-ip="$NODE_IP" --root-dir="$STATE/kubelet" --cert-dir="$PKI" "${extra[@]}" -v=1
+    --hostname-override="$NODE" --node-ip="$NODE_IP" --root-dir="$STATE/kubelet" --cert-dir="$PKI" \
+    --containerd="$CONTAINERD_SOCKET" -v=1 # Deprecated, but cAdvisor finds a socket at a private path by nothing else.
   await kubelet 60 kubectl get node "$NODE"
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What all scripts of the test cluster share: where things are, how steps are announced, how processes are started and stopped.
+# shellcheck disable=SC2034 # The scripts that source this file use the names.
 
 KUBERNETES_VERSION=v1.36.2
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,7 +25,7 @@ CONTAINERD_SOCKET=$RUN/containerd.sock
 STARTED_AT=$SECONDS
 
 # Packages of Debian that the cluster is made of: the command that proves each, and its package.
-PACKAGES="containerd:containerd runc:runc buildah:buildah mmdebstrap:mmdebstrap nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl gcc:gcc jq:jq"
+PACKAGES="containerd:containerd runc:runc buildah:buildah mmdebstrap:mmdebstrap nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl iptables:iptables sysctl:procps gcc:gcc"
 
 say() { printf '[%3ds] %s\n' "$((SECONDS - STARTED_AT))" "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -38,6 +39,7 @@ need_packages() {
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
   done
   [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
+  [ -f /usr/include/stdlib.h ] || missing+=(libc6-dev)
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "missing: ${missing[*]}. Install them with your distribution's package manager."
   say "Installing Debian packages: ${missing[*]}"
@@ -52,8 +54,18 @@ pid_of() { cat "$RUN/$1.pid" 2>/dev/null || true; }
 
 # Whether the recorded process still runs, and is what we started: a pid may have been given to somebody else.
 is_running() {
-  local pid; pid=$(pid_of "$1")
-  [ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- "$1"
+  local pid program=
+  pid=$(pid_of "$1")
+  [ -n "$pid" ] && { read -r -d '' program <"/proc/$pid/cmdline"; } 2>/dev/null && [ "${program##*/}" = "$1" ]
+}
+
+# One script at a time changes the cluster; the others wait. Started processes do not inherit the lock (see start).
+lock() {
+  mkdir -p "$CACHE"
+  exec 9>"$CACHE/cluster.lock"
+  flock --nonblock 9 && return 0
+  say "Waiting for another script that changes the cluster"
+  flock 9
 }
 
 # start NAME COMMAND...: in the cluster's network, in a session of its own, so that it outlives this shell.
@@ -61,11 +73,11 @@ start() {
   local name=$1; shift
   is_running "$name" && return 0
   printf '%q ' "$@" >"$RUN/$name.cmd"
-  setsid nsenter --net="/run/netns/$NETNS" "$@" >>"$LOG/$name.log" 2>&1 </dev/null &
+  setsid nsenter --net="/run/netns/$NETNS" "$@" >>"$LOG/$name.log" 2>&1 </dev/null 9>&- &
   echo $! >"$RUN/$name.pid"
   disown
   # Until the new process has become what it is meant to be, its command line is still this shell's.
-  for _ in $(seq 20); do is_running "$name" && return 0; sleep 0.05; done
+  for _ in $(seq 100); do is_running "$name" && return 0; sleep 0.05; done
   failed "$name"
 }
 
@@ -77,7 +89,7 @@ stop() {
     kill -CONT "$pid" 2>/dev/null || true
     kill -TERM "$pid" 2>/dev/null || true
     for _ in $(seq $((patience * 10))); do is_running "$name" || break; sleep 0.1; done
-    kill -KILL "$pid" 2>/dev/null || true
+    ! is_running "$name" || kill -KILL "$pid" 2>/dev/null || true
   fi
   rm -f "$RUN/$name.pid"
 }

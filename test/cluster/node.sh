@@ -19,19 +19,18 @@ restore_sysctls() {
 
 # A network of its own: nothing of the host's changes but one veth and two routes over it.
 make_network() {
-  ip netns list | grep -qw "$NETNS" || ip netns add "$NETNS"
-  if ! ip link show oomscope0 >/dev/null 2>&1; then
-    ip link add oomscope0 type veth peer name oomscope1 netns "$NETNS"
-    ip addr add "$HOST_IP/24" dev oomscope0
-    ip link set oomscope0 up
-    in_netns ip link set lo up
-    in_netns ip addr add "$NODE_IP/24" dev oomscope1
-    in_netns ip link set oomscope1 up
-    # kube-proxy catches addresses of services only if they are routed at all.
-    in_netns ip route replace "$SERVICE_CIDR" dev oomscope1
-    ip route replace "$POD_CIDR" via "$NODE_IP"
-    ip route replace "$SERVICE_CIDR" via "$NODE_IP"
-  fi
+  # Every step may be there already: an earlier run may have been cut off between any two of them.
+  [ -e "/run/netns/$NETNS" ] || ip netns add "$NETNS"
+  ip link show oomscope0 >/dev/null 2>&1 || ip link add oomscope0 type veth peer name oomscope1 netns "$NETNS"
+  ip addr replace "$HOST_IP/24" dev oomscope0
+  ip link set oomscope0 up
+  in_netns ip link set lo up
+  in_netns ip addr replace "$NODE_IP/24" dev oomscope1
+  in_netns ip link set oomscope1 up
+  # kube-proxy catches addresses of services only if they are routed at all.
+  in_netns ip route replace "$SERVICE_CIDR" dev oomscope1
+  ip route replace "$POD_CIDR" via "$NODE_IP"
+  ip route replace "$SERVICE_CIDR" via "$NODE_IP"
   in_netns sysctl -q -w net.ipv4.ip_forward=1
 }
 
@@ -41,29 +40,38 @@ remove_network() {
 }
 
 make_state() {
-  mkdir -p "$STATE"
+  # Only a folder that bears this mark is ever removed. The cluster's own folder begins empty.
+  if [ ! -f "$STATE/.oomscope-cluster" ]; then
+    [ -z "$(ls -A "$STATE" 2>/dev/null)" ] || die "$STATE holds something else: empty it, or set OOMSCOPE_CLUSTER_DIR to another folder"
+    mkdir -p "$STATE"
+    touch "$STATE/.oomscope-cluster"
+  fi
   # Mounts of pods must be seen by the kubelet and its containers, on machines whose root is not shared as well.
   mountpoint -q "$STATE" || mount --bind "$STATE" "$STATE"
   mount --make-rshared "$STATE"
   mkdir -p "$RUN" "$LOG" "$STATE"/{etcd,kubelet,containerd,cni,audit}
 }
 
+mounts_of_state() { awk -v s="$STATE" '$2 == s || index($2, s "/") == 1 {print $2}' /proc/mounts | tac; }
+
 remove_state() {
+  [ -f "$STATE/.oomscope-cluster" ] || return 0
   local target
-  awk -v s="$STATE" '$2 == s || index($2, s "/") == 1 {print $2}' /proc/mounts | tac | while read -r target; do
+  mounts_of_state | while read -r target; do
     umount -l "$(printf '%b' "$target")" 2>/dev/null || true
   done
-  rm -rf "$STATE"
+  # A pod's hostPath may be mounted below: removing files through it would remove the machine's own.
+  [ -z "$(mounts_of_state)" ] || die "still mounted, so $STATE is left as it is: $(mounts_of_state | tr '\n' ' ')"
+  rm -rf --one-file-system "$STATE"
 }
 
-# Cgroups that the kubelet made, deepest first. Only ever below kubepods.
+# Cgroups that the kubelet made, deepest first; only ever below kubepods, and only those that hold no process.
 remove_cgroups() {
+  [ -f "$STATE/.oomscope-cluster" ] || return 0
   local root dir
   for root in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
-    for dir in "${root}kubepods" "${root}kubepods.slice"; do
-      [ -d "$dir" ] || continue
-      find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    done
+    dir=${root}kubepods
+    [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
 }
 
