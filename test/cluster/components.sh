@@ -83,7 +83,9 @@ TOML
 }
 
 run_kubelet() {
-  local fail_v1=""
+  local fail_v1="" pod_logs=""
+  # A kubelet also takes away the logs of pods that it does not know.
+  [ "$NUMBER" = 0 ] || pod_logs="podLogsDir: $STATE/pod-logs"
   [ "$(cgroup_version)" = v1 ] && fail_v1="failCgroupV1: false"
   cat >"$STATE/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -94,6 +96,8 @@ authorization: {mode: Webhook}
 tlsCertFile: $PKI/kubelet.crt
 tlsPrivateKeyFile: $PKI/kubelet.key
 cgroupDriver: cgroupfs
+cgroupRoot: $CGROUP_ROOT
+$pod_logs
 containerRuntimeEndpoint: unix://$CONTAINERD_SOCKET
 failSwapOn: false
 $fail_v1
@@ -131,7 +135,7 @@ YAML
 }
 
 run_metrics-server() {
-  kubectl apply -f "$HERE/metrics-server.yaml" >/dev/null
+  sed "s/NODE_IP/$NODE_IP/" "$HERE/metrics-server.yaml" | kubectl apply -f - >/dev/null
   start metrics-server "$BIN/metrics-server" --kubeconfig="$PKI/metrics-server.kubeconfig" --authentication-kubeconfig="$PKI/metrics-server.kubeconfig" \
     --authorization-kubeconfig="$PKI/metrics-server.kubeconfig" --secure-port=10443 --cert-dir="$STATE/metrics-server" \
     --tls-cert-file="$PKI/metrics-server.crt" --tls-private-key-file="$PKI/metrics-server.key" \

@@ -7,19 +7,26 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${OOMSCOPE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/oomscope}
 BIN=$CACHE/bin/$KUBERNETES_VERSION
 IMAGES=$CACHE/images
-STATE=${OOMSCOPE_CLUSTER_DIR:-/var/lib/oomscope-cluster}
+# Clusters side by side have numbers: 0, the usual one, up to 99. Nothing is shared but the machine, the binaries and the images.
+NUMBER=${OOMSCOPE_CLUSTER_NUMBER:-0}
+[[ $NUMBER =~ ^(0|[1-9][0-9]?)$ ]] || { echo "error: OOMSCOPE_CLUSTER_NUMBER is 0 to 99, not $NUMBER" >&2; exit 1; }
+SUFFIX=${NUMBER#0}
+STATE=${OOMSCOPE_CLUSTER_DIR:-/var/lib/oomscope-cluster${SUFFIX:+-$SUFFIX}}
 RUN=$STATE/run
 LOG=$STATE/log
 PKI=$STATE/pki
 KUBECONFIG_FILE=$STATE/kubeconfig
 
-NETNS=oomscope
-HOST_IP=10.211.0.1
-NODE_IP=10.211.0.2
-POD_CIDR=10.244.0.0/24
-SERVICE_CIDR=10.96.0.0/16
-API_SERVICE_IP=10.96.0.1
+NETNS=oomscope${SUFFIX:+-$SUFFIX}
+VETH=oomscope$NUMBER
+HOST_IP=10.211.$NUMBER.1
+NODE_IP=10.211.$NUMBER.2
+POD_CIDR=10.244.$NUMBER.0/24
+SERVICE_CIDR=10.$((96 + NUMBER)).0.0/16
+API_SERVICE_IP=10.$((96 + NUMBER)).0.1
 NODE=oomscope-node
+# A kubelet takes away whatever it does not know below its cgroup root: each cluster has its own.
+CGROUP_ROOT=/${SUFFIX:+oomscope-$SUFFIX}
 CONTAINERD_SOCKET=$RUN/containerd.sock
 
 STARTED_AT=$SECONDS
@@ -62,7 +69,7 @@ is_running() {
 # One script at a time changes the cluster; the others wait. Started processes do not inherit the lock (see start).
 lock() {
   mkdir -p "$CACHE"
-  exec 9>"$CACHE/cluster.lock"
+  exec 9>"$CACHE/cluster-$NUMBER.lock"
   flock --nonblock 9 && return 0
   say "Waiting for another script that changes the cluster"
   flock 9

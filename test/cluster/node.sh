@@ -21,9 +21,9 @@ restore_sysctls() {
 make_network() {
   # Every step may be there already: an earlier run may have been cut off between any two of them.
   [ -e "/run/netns/$NETNS" ] || ip netns add "$NETNS"
-  ip link show oomscope0 >/dev/null 2>&1 || ip link add oomscope0 type veth peer name oomscope1 netns "$NETNS"
-  ip addr replace "$HOST_IP/24" dev oomscope0
-  ip link set oomscope0 up
+  ip link show "$VETH" >/dev/null 2>&1 || ip link add "$VETH" type veth peer name oomscope1 netns "$NETNS"
+  ip addr replace "$HOST_IP/24" dev "$VETH"
+  ip link set "$VETH" up
   in_netns ip link set lo up
   in_netns ip addr replace "$NODE_IP/24" dev oomscope1
   in_netns ip link set oomscope1 up
@@ -35,7 +35,7 @@ make_network() {
 }
 
 remove_network() {
-  ip link del oomscope0 2>/dev/null || true
+  ip link del "$VETH" 2>/dev/null || true
   ip netns del "$NETNS" 2>/dev/null || true
 }
 
@@ -65,13 +65,29 @@ remove_state() {
   rm -rf --one-file-system "$STATE"
 }
 
+cgroup_hierarchies() { if [ "$(cgroup_version)" = v2 ]; then echo /sys/fs/cgroup; else printf '%s\n' /sys/fs/cgroup/*; fi; }
+
+make_cgroups() {
+  [ "$CGROUP_ROOT" != / ] || return 0
+  local hierarchy
+  for hierarchy in $(cgroup_hierarchies); do
+    [ -L "$hierarchy" ] || mkdir -p "$hierarchy$CGROUP_ROOT"
+    # A cpuset of v1 takes no process before it is told its processors and memory nodes.
+    [ ! -f "$hierarchy$CGROUP_ROOT/cgroup.clone_children" ] || [ ! -f "$hierarchy/cpuset.cpus" ] || {
+      cat "$hierarchy/cpuset.cpus" >"$hierarchy$CGROUP_ROOT/cpuset.cpus"
+      cat "$hierarchy/cpuset.mems" >"$hierarchy$CGROUP_ROOT/cpuset.mems"
+    }
+  done
+}
+
 # Cgroups that the kubelet made, deepest first; only ever below kubepods, and only those that hold no process.
 remove_cgroups() {
   [ -f "$STATE/.oomscope-cluster" ] || return 0
-  local root dir
-  for root in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
-    dir=${root}kubepods
-    [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  local hierarchy top
+  for hierarchy in $(cgroup_hierarchies); do
+    top=$hierarchy/kubepods
+    [ "$CGROUP_ROOT" = / ] || top=$hierarchy$CGROUP_ROOT
+    [ ! -d "$top" ] || find "$top" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
 }
 
