@@ -3,15 +3,15 @@ import type { ConditionType } from "./memoryinvestigation.ts";
 import type { Reason } from "./reasons.ts";
 
 export interface Advice {
-  /** The condition types and, for `Event`, the Kubernetes Events that carry the reason. */
-  readonly on: readonly (ConditionType | "Event")[];
+  /** The condition types that carry the reason; `Event` for Kubernetes Events, `Hold` for `status.preserved.why` of a pod that is held and not isolated. */
+  readonly on: readonly (ConditionType | "Event" | "Hold")[];
   readonly advice: string;
 }
 
 const NOTHING = "Nothing.";
 
 export const ADVICE: Readonly<Record<Reason, Advice>> = {
-  Preserving: { on: ["PodPreserved", "Succeeded"], advice: "Wait a moment." },
+  Preserving: { on: ["PodPreserved"], advice: "Wait a moment." },
   Isolated: {
     on: ["PodPreserved", "Event"],
     advice:
@@ -35,25 +35,25 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   },
   ModeObserve: { on: ["PodPreserved"], advice: "Set `mode: Recommend` in the policy when pods should be kept." },
   StrategyNone: { on: ["PodPreserved"], advice: "Set `preserve.strategy` in the policy when pods should be kept." },
-  OwnerCannotReplace: { on: ["PodPreserved"], advice: "Nothing. StatefulSets and DaemonSets have no other way." },
+  OwnerCannotReplace: { on: ["Hold"], advice: "Nothing. StatefulSets and DaemonSets have no other way." },
   SelectorsUnknown: {
-    on: ["PodPreserved"],
+    on: ["Hold"],
     advice:
       "Check that the operator may list services, poddisruptionbudgets, networkpolicies and horizontalpodautoscalers in the namespace.",
   },
   SelectorInescapable: {
-    on: ["PodPreserved"],
+    on: ["Hold"],
     advice: "Find the selector that `status.preserved.why` names, and give it a label to match.",
   },
   MinAvailable: {
-    on: ["PodPreserved"],
+    on: ["Hold"],
     advice: "Run more replicas, or lower `preserve.minAvailable` in the policy.",
   },
-  QuotaTooTight: { on: ["PodPreserved"], advice: "Raise the ResourceQuota by one pod of this workload." },
-  VolumeHeld: { on: ["PodPreserved"], advice: "Nothing. A ReadWriteOnce volume has one pod." },
-  PodChanged: { on: ["PodPreserved"], advice: "Nothing; another choice follows." },
+  QuotaTooTight: { on: ["Hold"], advice: "Raise the ResourceQuota by one pod of this workload." },
+  VolumeHeld: { on: ["Hold"], advice: "Nothing. A ReadWriteOnce volume has one pod." },
+  PodChanged: { on: ["Hold"], advice: "Nothing. A pod that changes under our hands is only guarded." },
   Collecting: {
-    on: ["EvidenceCollected", "Succeeded"],
+    on: ["EvidenceCollected"],
     advice: "Wait; `status.collections` counts the samples. `collect.duration` in the policy says how long it takes.",
   },
   CollectionComplete: { on: ["EvidenceCollected", "Event"], advice: NOTHING },
@@ -90,9 +90,9 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   },
   StorageFull: {
     on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
-    advice: "Enlarge the evidence volume, or lower `retention` in the policies.",
+    advice: "Enlarge the evidence volume, or free it; packs are deleted a week after their collection.",
   },
-  Diagnosing: { on: ["Diagnosed", "Succeeded"], advice: "Wait a moment." },
+  Diagnosing: { on: ["Diagnosed"], advice: "Wait a moment." },
   Diagnosed: {
     on: ["Diagnosed", "Succeeded", "Event"],
     advice: "Read `status.finding`: the culprit, the evidence, and what speaks against it.",

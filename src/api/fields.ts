@@ -131,29 +131,47 @@ export function durationMs(text: string): number {
   return (((Number(d) * 24 + Number(h)) * 60 + Number(m)) * 60 + Number(s)) * 1000;
 }
 
-const BYTE_UNITS: Readonly<Record<string, number>> = {
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
+/** Suffixes of a quantity as a fraction: bytes times the first, divided by the second. */
+const UNITS: Readonly<Record<string, readonly [bigint, bigint]>> = {
+  n: [1n, 10n ** 9n],
+  u: [1n, 10n ** 6n],
+  m: [1n, 1000n],
+  k: [10n ** 3n, 1n],
+  M: [10n ** 6n, 1n],
+  G: [10n ** 9n, 1n],
+  T: [10n ** 12n, 1n],
+  P: [10n ** 15n, 1n],
+  E: [10n ** 18n, 1n],
+  Ki: [2n ** 10n, 1n],
+  Mi: [2n ** 20n, 1n],
+  Gi: [2n ** 30n, 1n],
+  Ti: [2n ** 40n, 1n],
+  Pi: [2n ** 50n, 1n],
+  Ei: [2n ** 60n, 1n],
 };
+/** The API server holds a quantity in 64 bits and cuts what is larger. */
+const MAX_QUANTITY = 2n ** 63n - 1n;
+/** A quantity is written in fewer characters; longer text is somebody's attempt to keep us busy. */
+const MAX_QUANTITY_TEXT = 64;
 
 /**
  * Bytes of a Kubernetes memory quantity, rounded up: `512Mi`, `1.5Gi`, `1e3`, `128974848`, `129M`, `400m`.
  * Returns undefined for text that is no quantity, because limits are read from other people's objects.
+ * Grammar: apimachinery's `resource.Quantity`, without negative numbers.
  */
 export function quantityBytes(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d*)?|\.\d+)(?:(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E)|[eE]([+-]?\d+))?$/.exec(text);
+  if (text.length > MAX_QUANTITY_TEXT) return undefined;
+  const match = /^[+]?(\d+[.]?\d*|[.]\d+)(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?\d{1,2}))?$/.exec(text);
   if (match === null) return undefined;
-  const [, digits = "0", unit, exponent] = match;
-  const factor =
+  const [, digits = "0", unit, exponent = "0"] = match;
+  const [whole = "", fraction = ""] = digits.split(".");
+  const power = Number(exponent);
+  const [times, divided] =
     unit === undefined
-      ? 10 ** Number(exponent ?? 0)
-      : (BYTE_UNITS[unit] ?? { Pi: 2 ** 50, Ei: 2 ** 60, P: 1e15, E: 1e18, m: 1e-3 }[unit] ?? Number.NaN);
-  const bytes = Math.ceil(Number(digits) * factor);
-  return Number.isFinite(bytes) ? bytes : undefined;
+      ? [10n ** BigInt(Math.max(power, 0)), 10n ** BigInt(Math.max(-power, 0))]
+      : (UNITS[unit] ?? [1n, 1n]);
+  const numerator = BigInt(`${whole}${fraction}`) * times;
+  const denominator = 10n ** BigInt(fraction.length) * divided;
+  const bytes = (numerator + denominator - 1n) / denominator;
+  return Number(bytes > MAX_QUANTITY ? MAX_QUANTITY : bytes);
 }

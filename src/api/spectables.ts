@@ -10,7 +10,7 @@ import type { StructuralSchema } from "./structural.ts";
 
 /** The pages and the names of the tables in each. */
 export const MARKED_TABLES: ReadonlyMap<string, readonly string[]> = new Map([
-  ["docs/spec/memoryinvestigation.md", ["spec", "refusals", "status", "conditions", "events"]],
+  ["docs/spec/memoryinvestigation.md", ["spec", "refusals", "status", "conditions", "held", "events"]],
   ["docs/spec/memorypolicy.md", ["spec", "refusals", "status"]],
   ["docs/spec/clustermemorypolicy.md", ["spec", "refusals", "status"]],
 ]);
@@ -38,7 +38,8 @@ function markers(name: string): [string, string] {
 
 function table(page: string, name: string): string {
   if (name === "conditions") return conditionTables();
-  if (name === "events") return eventTable();
+  if (name === "held") return reasonTable(reasonsOf((on) => on.includes("Hold")));
+  if (name === "events") return reasonTable(reasonsOf((on) => on.includes("Event")));
   const definition = KINDS.find((kind) => page.endsWith(`/${kind.kind.toLowerCase()}.md`));
   if (definition === undefined) throw new Error(`${page} belongs to no kind`);
   const { spec, status } = kindSchema(definition).properties ?? {};
@@ -122,10 +123,6 @@ function conditionTables(): string {
     if (reasons.length === 0) return [];
     return [`#### ${type}`, reasonTable(reasons)];
   }).join("\n\n");
-}
-
-function eventTable(): string {
-  return reasonTable(reasonsOf((on) => on.includes("Event")));
 }
 
 function reasonsOf(accepts: (on: readonly string[]) => boolean): Reason[] {

@@ -46,19 +46,22 @@ export function committedCrd(plural: string): Json {
 
 /** Applies the committed CRDs and waits until each is served. */
 export async function installCrds(server: CrdServer): Promise<void> {
-  for (const { plural } of KINDS) {
-    const path = `${CRDS}/${plural}.${GROUP}`;
-    const applied = await server.call("PATCH", `${path}?fieldManager=test&force=true`, committedCrd(plural), APPLY);
-    if (applied.status >= 300) throw new Error(JSON.stringify(applied.body, undefined, 1));
-    for (let tries = 0; ; tries++) {
-      const conditions = conditionsOf((await server.call("GET", path)).body);
-      if (conditions["Established"] === "True") break;
-      if (tries > 100) throw new Error(`${plural} is not Established: ${JSON.stringify(conditions)}`);
-      await delay(100);
-    }
+  for (const { plural } of KINDS) await installCrd(server, plural, committedCrd(plural));
+}
+
+/** Applies one CRD of our group and waits until it is served. Throws with the server's words when it is refused. */
+export async function installCrd(server: CrdServer, plural: string, crd: Json): Promise<void> {
+  const path = crdPath(plural);
+  const applied = await server.call("PATCH", `${path}?fieldManager=test&force=true`, crd, APPLY);
+  if (applied.status >= 300) throw new Error(JSON.stringify(applied.body, undefined, 1));
+  for (let tries = 0; tries < 200; tries++) {
+    const conditions = conditionsOf((await server.call("GET", path)).body);
     // Established comes a moment before the resource answers.
-    while ((await server.call("GET", `/apis/${GROUP}/${VERSION}/${plural}`)).status !== 200) await delay(50);
+    const served = await server.call("GET", `/apis/${GROUP}/${VERSION}/${plural}`);
+    if (conditions["Established"] === "True" && served.status === 200) return;
+    await delay(50);
   }
+  throw new Error(`${plural} is not served`);
 }
 
 export function conditionsOf(object: Json): Record<string, string> {

@@ -1,5 +1,5 @@
 /** Does the door let in what can be used, and say of the rest which field is wrong? */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Parsed, parseClusterPolicy, parseInvestigation, parsePolicy } from "../../src/api/parse.ts";
 import { FULL_STATUS, samples } from "./examples.ts";
