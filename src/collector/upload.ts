@@ -164,7 +164,7 @@ export function createUploader(options: UploadOptions): Uploader {
       "content-type": "application/octet-stream",
       "content-length": String(end - offset),
       "x-oomscope-sha256": item.sha256,
-      ...(item.lines === undefined ? {} : { "x-oomscope-lines": String(item.lines) }),
+      "x-oomscope-lines": String(item.lines ?? 0),
     };
     return call("PUT", item, headers, item.bytes.subarray(offset, end));
   }

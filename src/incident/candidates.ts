@@ -25,6 +25,12 @@ export interface CandidateQuestion {
 /** An incarnation younger than this has not grown yet: most likely it is the one that was just restarted. */
 const YOUNG_MS = 15_000;
 
+/**
+ * Above this share of its limit a pod may be killed before it is out of service, and its evidence with it: from here on each
+ * percent more counts against it, three times over.
+ */
+const RISKY_PERCENT = 85;
+
 /** All pods, best first. The order is total, so that the same snapshot always gives the same choice. */
 export function rankCandidates(question: CandidateQuestion): Candidate[] {
   return question.pods
@@ -54,15 +60,19 @@ function rate(pod: PodView, question: CandidateQuestion): Candidate {
     usage !== undefined && container.limitBytes !== undefined
       ? Math.round((100 * usage) / container.limitBytes)
       : undefined;
+  const risk = share === undefined ? 0 : Math.max(0, Math.min(share, 100) - RISKY_PERCENT);
+  const held = share === undefined ? 0 : Math.min(share, RISKY_PERCENT) - 3 * risk;
   // Usage decides; where nobody measured it, the longest uninterrupted run has had the most time to grow.
-  const score = (share === undefined ? 0 : 10_000 + 100 * Math.min(share, 100)) + Math.min(age, 9_999) / 100;
+  const score = (share === undefined ? 0 : 10_000 + 100 * held) + Math.min(age, 9_999) / 100;
   const restarted = container.restartCount > 0 ? `, restarted ${container.restartCount} times` : "";
   const young = ageMs < YOUNG_MS ? "; its memory is fresh, little can be seen in it" : "";
   return {
     pod,
     score: Math.round(score),
     reason:
-      (share === undefined ? "" : `it uses ${share} % of its limit; `) +
+      (share === undefined
+        ? ""
+        : `it uses ${share} % of its limit${risk > 0 ? ", so near that it may be killed at any moment" : ""}; `) +
       `container ${container.name} has run for ${age} s${restarted}${young}`,
   };
 }

@@ -96,7 +96,8 @@ export function podsToMeasure(seen: Observation, investigation: MemoryInvestigat
   const lastKill = kills?.at(-1);
   const killed = running.find((p) => p.uid === lastKill?.pod.uid);
   const first = kept ?? killed ?? running.find((p) => p.node === lastKill?.node) ?? running[0];
-  if (first === undefined) return [];
+  // A pod that has ended has no memory any more, but the kernel's report of its end lies on its node.
+  if (first === undefined) return seen.pods.filter((p) => p.uid === lastKill?.pod.uid && p.node !== undefined);
   // The pods that were killed come before the rest: they have shown that they grow.
   const wasKilled = new Set((kills ?? []).map((kill) => kill.pod.uid));
   const serving = running

@@ -285,9 +285,10 @@ function follow(
     );
   }
   if (!ours) return lost(investigation, preserved);
+  const current = killedSince(investigation, preserved);
   return {
-    preserved,
-    fact: preservedFact(preserved),
+    preserved: current,
+    fact: preservedFact(current),
     actions: [],
     notices: [],
     settled: true,
@@ -341,6 +342,16 @@ function resume(
   return {
     ...waiting(preserved, `Pod ${preserved.pod} is to be kept (${preserved.how})`),
     actions: [preserveAction(investigation, preserved, pod, seen, policy)],
+  };
+}
+
+/** A preserved pod may still be killed, by requests that were under way or by its own growth: then it shows less, and says so. */
+function killedSince(investigation: MemoryInvestigation, preserved: PreservedPod): PreservedPod {
+  const kill = investigation.status?.kills?.findLast((k) => k.pod.uid === preserved.uid && k.time >= preserved.since);
+  if (kill === undefined) return preserved;
+  return {
+    ...preserved,
+    cannotShow: `Its container ${kill.container ?? ""} was killed at ${kill.time}, after the pod was chosen: the memory it was kept for is gone. What remains: the pod's cgroup counters, emptyDir volumes, and what the pod was measured at before.`,
   };
 }
 

@@ -153,7 +153,12 @@ describe("preservation", () => {
   });
 
   test("prefers the sibling nearest its limit", () => {
-    const usageBytes = { "uid-b": 10 << 20, "uid-c": 90 << 20 };
+    const usageBytes = { "uid-b": 10 << 20, "uid-c": 80 << 20 };
+    expect(status({ ...opened, surroundings: { ...opened.surroundings, usageBytes } }).preserved?.pod).toBe("c");
+  });
+
+  test("passes over the one that is so near its limit that it may die before it is out of service", () => {
+    const usageBytes = { "uid-b": 97 << 20, "uid-c": 80 << 20 };
     expect(status({ ...opened, surroundings: { ...opened.surroundings, usageBytes } }).preserved?.pod).toBe("c");
   });
 
@@ -328,7 +333,7 @@ describe("an investigation that cannot begin", () => {
       target: undefined,
       pods: [],
       investigations: [anInvestigation("i")],
-    } as unknown as Partial<Observation>);
+    });
     expect(condition(seen, "Stalled")).toMatchObject({ status: "True", reason: "TargetNotFound" });
   });
 
@@ -463,6 +468,22 @@ describe("collection and end", () => {
     expect(condition(ended, "Succeeded")).toMatchObject({ status: "True", reason: "Diagnosed" });
     expect(actions(ended)).toEqual([]);
     expect(written(ended).investigations).toEqual(ended.investigations);
+  });
+
+  test("looks for the kernel's report on the node of a pod that has ended", () => {
+    const dead = aPod("a", {
+      phase: "Failed",
+      restartPolicy: "Never",
+      containers: [
+        aContainer({
+          state: { kind: "terminated", reason: "OOMKilled", exitCode: 137, finishedAt: at(20), containerId: "c1" },
+        }),
+      ],
+    });
+    expect(actions({ ...observing, pods: [dead] }).find((a) => a.kind === "CreateCollectionJob")).toMatchObject({
+      node: "n1",
+      plan: { pods: [{ name: "a" }] },
+    });
   });
 
   test("waits for a pod when none runs", () => {
