@@ -202,7 +202,7 @@ export const PreservedPod = z.object({
   owner: z
     .object({
       kind: z.string().max(63).describe("Kind of the controller that owned the pod."),
-      name: ObjectName.describe("Its name."),
+      name: z.string().max(253).describe("Its name."),
       uid: z.string().max(64).describe("Its uid."),
     })
     .optional()
