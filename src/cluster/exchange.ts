@@ -157,28 +157,40 @@ class Flow implements Dispatcher.DispatchHandler {
   }
 }
 
-async function* readChunks(
-  flow: Flow,
-  clock: Clock,
-  idleTimeoutMs: number,
-  done: () => void,
-): AsyncIterable<Uint8Array> {
+/** Ends the flow when its reader has waited for `idleMs` in vain. One timer for the whole stream: a watch may bring thousands of chunks a second. */
+function guardSilence(flow: Flow, clock: Clock, idleMs: number) {
+  let waitingSince: number | undefined;
+  let timer: Timer;
+  const arm = (ms: number): void => {
+    timer = clock.after(ms, () => {
+      // A reader that is busy is not silence of the sender.
+      const left = waitingSince === undefined ? idleMs : waitingSince + idleMs - clock.monotonicMs();
+      if (left > 0) arm(left);
+      else flow.fail(`silent for ${idleMs} ms`);
+    });
+  };
+  arm(idleMs);
+  return {
+    async change(): Promise<void> {
+      waitingSince = clock.monotonicMs();
+      await flow.change();
+      waitingSince = undefined;
+    },
+    cancel: () => timer.cancel(),
+  };
+}
+
+async function* readChunks(flow: Flow, clock: Clock, idleMs: number, done: () => void): AsyncIterable<Uint8Array> {
+  const silence = guardSilence(flow, clock, idleMs);
   try {
     for (;;) {
       const chunk = flow.take();
-      if (chunk !== undefined) {
-        yield chunk;
-        continue;
-      }
-      if (!flow.open) return;
-      const timer = clock.after(idleTimeoutMs, () => flow.fail(`silent for ${idleTimeoutMs} ms`));
-      try {
-        await flow.change();
-      } finally {
-        timer.cancel();
-      }
+      if (chunk !== undefined) yield chunk;
+      else if (flow.open) await silence.change();
+      else return;
     }
   } finally {
+    silence.cancel();
     done();
   }
 }

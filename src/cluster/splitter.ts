@@ -233,8 +233,9 @@ const MANAGED_FIELDS = Buffer.from('"managedFields":[');
  */
 export function parseWithoutManagedFields(buffer: Buffer, start: number, end: number): unknown {
   const found = buffer.indexOf(MANAGED_FIELDS, start);
-  if (found === -1 || found >= end) return JSON.parse(buffer.toString("utf8", start, end));
+  if (found === -1) return JSON.parse(buffer.toString("utf8", start, end));
   const open = found + MANAGED_FIELDS.length;
+  // -1 also when it was found in the next document of the chunk.
   const close = arrayEnd(buffer, open, end);
   if (close === -1) return JSON.parse(buffer.toString("utf8", start, end));
   return JSON.parse(buffer.toString("utf8", start, open) + buffer.toString("utf8", close, end));

@@ -2,7 +2,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { inClusterCredentials, kubeconfigCredentials, loadCredentials } from "../../src/cluster/credentials.ts";
+import {
+  inClusterCredentials,
+  kubeconfigCredentials,
+  loadCredentials,
+  remembering,
+} from "../../src/cluster/credentials.ts";
 import { systemClock } from "../../src/seams.ts";
 import { manualClock } from "./manualclock.ts";
 
@@ -74,6 +79,17 @@ describe("in a pod", () => {
     credentials.forget();
     await clock.advance(10_000);
     await expect(credentials.auth()).rejects.toThrow(/is empty/);
+  });
+
+  test("asks once for many requests that need the answer at the same time", async () => {
+    let loads = 0;
+    const { auth } = remembering(async () => {
+      loads++;
+      await systemClock.sleep(10);
+      return { headers: {}, skipTlsVerify: false };
+    }, manualClock());
+    await Promise.all(Array.from({ length: 10 }, () => auth()));
+    expect(loads).toBe(1);
   });
 
   test("says what is missing where there is no cluster", async () => {

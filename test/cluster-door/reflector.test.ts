@@ -329,6 +329,33 @@ describe("the watch", () => {
     expect(reflector.health().connected).toBe(false);
   });
 
+  test("tells nothing of what still comes after it was stopped", async () => {
+    const clock = manualClock();
+    let more = (): void => undefined;
+    const late = new Promise<void>((resolve) => (more = resolve));
+    const server = scripted(() => ({ lines: [], ending: "end" }));
+    const transport: Transport = {
+      ...server.transport,
+      stream: () =>
+        Promise.resolve({
+          status: 200,
+          headers: {},
+          body: (async function* () {
+            yield await Promise.resolve(Buffer.from(`${JSON.stringify(listed(9))}\n`));
+            await late;
+            yield Buffer.from(`${JSON.stringify(added("late", 10))}\n`);
+          })(),
+          abort: () => undefined,
+        }),
+    };
+    const { reflector, story } = follow(transport, clock);
+    await reflector.synced;
+    const stopped = reflector.stop();
+    more();
+    await stopped;
+    expect(story()).toEqual([]);
+  });
+
   test("leaves no timer behind when it is stopped in a pause", async () => {
     const clock = manualClock();
     const server = scripted(() => new ApiError("Unreachable", "down"));
