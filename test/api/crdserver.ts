@@ -32,7 +32,10 @@ export function connect(): CrdServer {
         headers: { authorization: `Bearer ${token}`, "content-type": contentType, accept: "application/json" },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      return { status: response.statusCode, body: (await response.body.json()) as Json };
+      const text = await response.body.text();
+      // A resource that is not served yet is answered with a line of plain text.
+      const isJson = String(response.headers["content-type"]).startsWith("application/json");
+      return { status: response.statusCode, body: isJson ? (JSON.parse(text) as Json) : { message: text } };
     },
     close: () => dispatcher.destroy(),
   };
