@@ -83,9 +83,7 @@ TOML
 }
 
 run_kubelet() {
-  local fail_v1="" pod_logs=""
-  # A kubelet also takes away the logs of pods that it does not know.
-  [ "$NUMBER" = 0 ] || pod_logs="podLogsDir: $STATE/pod-logs"
+  local fail_v1=""
   [ "$(cgroup_version)" = v1 ] && fail_v1="failCgroupV1: false"
   cat >"$STATE/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -97,7 +95,8 @@ tlsCertFile: $PKI/kubelet.crt
 tlsPrivateKeyFile: $PKI/kubelet.key
 cgroupDriver: cgroupfs
 cgroupRoot: $CGROUP_ROOT
-$pod_logs
+# Not in /var/log/pods: a kubelet takes away the logs of pods that it does not know, and they would outlive the cluster.
+podLogsDir: $STATE/pod-logs
 containerRuntimeEndpoint: unix://$CONTAINERD_SOCKET
 failSwapOn: false
 $fail_v1

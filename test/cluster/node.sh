@@ -17,6 +17,26 @@ restore_sysctls() {
   rm -f "$STATE/sysctls"
 }
 
+# Folders that containerd, CNI and the kubelet make at fixed places.
+FIXED_FOLDERS="/opt/containerd /usr/libexec/kubernetes /var/lib/cni /var/log/pods /var/log/containers /run/containerd"
+
+# Remembers which of them are this cluster's doing.
+note_folders() {
+  [ -f "$STATE/folders" ] && return 0
+  local folder
+  for folder in $FIXED_FOLDERS; do [ -e "$folder" ] || echo "$folder"; done >"$STATE/folders"
+}
+
+# Takes back links to logs that are gone, and folders that this cluster made, if nobody has put anything into them.
+remove_folders() {
+  find /var/log/containers -lname "$STATE/*" -delete 2>/dev/null || true
+  [ -f "$STATE/folders" ] || return 0
+  local folder
+  while read -r folder; do
+    find "$folder" -depth -type d -empty -delete 2>/dev/null || true
+  done <"$STATE/folders"
+}
+
 # A network of its own: nothing of the host's changes but one veth and two routes over it.
 make_network() {
   # Every step may be there already: an earlier run may have been cut off between any two of them.
