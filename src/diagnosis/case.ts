@@ -1,0 +1,94 @@
+/** Everything a verdict may rest on, gathered once: growth, names, roles, kills and the kernel's reports. */
+import type { Context, Host, Manifest, OomReport, OomReports } from "../api/collection.ts";
+import { ObjectName } from "../api/fields.ts";
+import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
+import type { ContainerRecording, Recording } from "./recording.ts";
+
+/** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
+export interface Surroundings {
+  readonly host?: Host;
+  readonly oomReports?: OomReports;
+  readonly context?: Context;
+  readonly manifest?: Manifest;
+  /** What the reader of the pack had to leave out, for people. */
+  readonly problems?: readonly string[];
+}
+
+interface PodNames {
+  readonly name: string | undefined;
+  readonly role: "Preserved" | "Serving" | undefined;
+  readonly revision: string | undefined;
+  readonly containers: readonly { readonly name: string; readonly id?: string | undefined }[];
+}
+
+export interface Case {
+  readonly recording: Recording;
+  readonly surroundings: Surroundings;
+  readonly growths: readonly ContainerGrowth[];
+  readonly story: ContainerGrowth | undefined;
+  readonly pods: ReadonlyMap<string, PodNames>;
+  /** Kernel reports of kills inside the measured pods. */
+  readonly reports: readonly OomReport[];
+}
+
+export function openCase(recording: Recording, surroundings: Surroundings): Case {
+  const pods = podNames(surroundings);
+  const named = nameContainers(recording, pods);
+  const growths = named.containers.map(containerGrowth);
+  const wanted = surroundings.context?.container;
+  const story = chooseStory(growths, (c) =>
+    wanted === undefined ? pods.get(c.podUid)?.role === "Serving" : c.name === wanted,
+  );
+  const known = new Set([...pods.keys(), ...named.containers.map((c) => c.podUid)]);
+  const reports = (surroundings.oomReports?.reports ?? []).filter(
+    // On one machine there are no pods, and every report in the pack belongs to what was measured.
+    ({ podUid }) => podUid === undefined || known.has(podUid),
+  );
+  return { recording: named, surroundings, growths, story, pods, reports };
+}
+
+function podNames({ context, manifest }: Surroundings): Map<string, PodNames> {
+  const pods = new Map<string, PodNames>();
+  for (const pod of manifest?.plan.pods ?? []) {
+    pods.set(pod.uid, { name: pod.name, role: pod.role, revision: undefined, containers: pod.containers });
+  }
+  for (const pod of context?.pods ?? []) {
+    pods.set(pod.uid, {
+      name: pod.name,
+      role: pod.role,
+      revision: pod.revision,
+      containers: [...pod.containers, ...(pods.get(pod.uid)?.containers ?? [])],
+    });
+  }
+  return pods;
+}
+
+/** Fills in names that the collector could not know: of a container that restarted in a pod that has only one. */
+function nameContainers(recording: Recording, pods: ReadonlyMap<string, PodNames>): Recording {
+  const name = (container: ContainerRecording): string | undefined => {
+    if (container.name !== undefined) return container.name;
+    const known = pods.get(container.podUid)?.containers ?? [];
+    const byId = known.find(({ id }) => id === container.id);
+    if (byId !== undefined) return byId.name;
+    const names = [...new Set(known.map((one) => one.name))];
+    const sandbox = container.processes.length > 0 && container.processes.every(({ comm }) => comm === "pause");
+    return names.length === 1 && !sandbox && container.firstSeconds > 0 ? names[0] : undefined;
+  };
+  return { ...recording, containers: recording.containers.map((c) => ({ ...c, name: name(c) })) };
+}
+
+/** The pod's name; undefined when it is unknown or could not be a name. */
+export function podName(seen: Case, uid: string): string | undefined {
+  const parsed = ObjectName.safeParse(seen.pods.get(uid)?.name);
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** Kills in the context, and in the kernel's reports. */
+export function killsSeen({ surroundings, reports }: Case): number {
+  return Math.max(surroundings.context?.kills.length ?? 0, reports.length);
+}
+
+/** anon at a kill as the kernel reported it: v2's key, or v1's. */
+export function anonAtKill(report: OomReport): number | undefined {
+  return report.stat["anon"] ?? report.stat["total_rss"] ?? report.stat["rss"];
+}

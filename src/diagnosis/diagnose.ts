@@ -1,0 +1,116 @@
+/**
+ * What is it, who is it, how sure are we, and what speaks against it? A pure function of a recording and of what is known beside it:
+ * the same input gives the same bytes.
+ */
+import { createHash } from "node:crypto";
+import { MEMORY_KINDS } from "../api/collection.ts";
+import type { Finding } from "../api/memoryinvestigation.ts";
+import { type Case, type Surroundings, openCase, podName } from "./case.ts";
+import { evidenceOf, limitsOf } from "./evidence.ts";
+import type { ContainerGrowth } from "./growth.ts";
+import { timeToOom } from "./projection.ts";
+import type { Recording } from "./recording.ts";
+import { summaryOf } from "./summary.ts";
+import { type Judgement, judge } from "./verdict.ts";
+import { nameText, whole } from "./words.ts";
+
+/** Never throws on a recording that `record` has made. All numbers are whole: bytes, seconds, percent. */
+export function diagnose(recording: Recording, surroundings: Surroundings = {}): Finding {
+  const seen = openCase(recording, surroundings);
+  const judgement = judge(seen);
+  const { story } = seen;
+  const culprit = story === undefined ? undefined : culpritOf(seen, story, judgement);
+  const projection = story === undefined ? undefined : projectionOf(story, judgement);
+  const lines = evidenceOf(seen, judgement);
+  return {
+    id: identityOf(seen, judgement, culprit),
+    verdict: judgement.verdict,
+    ...(judgement.subKind === undefined ? {} : { subKind: judgement.subKind }),
+    confidencePercent: judgement.confidencePercent,
+    summary: summaryOf(seen, judgement, projection),
+    ...(culprit === undefined ? {} : { culprit }),
+    ...growthOf(story, judgement),
+    ...(projection === undefined ? {} : { timeToOOMSeconds: projection }),
+    evidence: lines.evidence,
+    counterEvidence: lines.counterEvidence,
+    ...(judgement.runnerUp === undefined ? {} : { runnerUp: judgement.runnerUp }),
+    limits: limitsOf(seen, judgement),
+  };
+}
+
+/** Only for a verdict that blames someone. */
+function culpritOf(seen: Case, story: ContainerGrowth, { verdict, leader }: Judgement): Finding["culprit"] {
+  if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
+  const { name, podUid } = story.container;
+  const pod = podName(seen, podUid);
+  const revision = seen.pods.get(podUid)?.revision;
+  return {
+    ...(name === undefined ? {} : { container: nameText(name, 63) }),
+    ...(pod === undefined ? {} : { pod }),
+    ...(leader === undefined ? {} : { process: { pid: leader.process.pid, comm: nameText(leader.process.comm) } }),
+    ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
+  };
+}
+
+function projectionOf({ container }: ContainerGrowth, { kind, trend }: Judgement): Finding["timeToOOMSeconds"] {
+  if (kind === undefined || kind === "file" || trend === undefined) return undefined;
+  return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);
+}
+
+function growthOf(
+  story: ContainerGrowth | undefined,
+  { kind, trend }: Judgement,
+): Pick<Finding, "growth" | "growthByKind" | "growthByProcess"> {
+  if (story === undefined) return {};
+  const name = story.container.name;
+  const container = name === undefined ? {} : { container: nameText(name, 63) };
+  const byKind = MEMORY_KINDS.flatMap((one) => {
+    const found = story.kinds[one];
+    if (found === undefined) return [];
+    return [{ kind: one, bytes: whole(found.netBytes), bytesPerSecond: whole(found.slope), trend: found.trend }];
+  });
+  const byProcess = story.processes.slice(0, 8).map(({ process, trend: found, sharePercent }) => ({
+    pid: process.pid,
+    comm: nameText(process.comm),
+    ...container,
+    bytes: whole(found.netBytes),
+    bytesPerSecond: whole(found.slope),
+    sharePercent: whole(sharePercent),
+  }));
+  const blamed = kind !== undefined && trend !== undefined;
+  return {
+    ...(blamed
+      ? {
+          growth: {
+            series: kind === "anon" ? "anon + swap" : kind,
+            bytesPerSecond: whole(trend.slope),
+            low: whole(trend.low),
+            high: whole(trend.high),
+          },
+        }
+      : {}),
+    growthByKind: byKind,
+    growthByProcess: byProcess,
+  };
+}
+
+/**
+ * An approval is bound to this. It covers what a person approves: verdict, kind, culprit and target. The pid and the pod are left out:
+ * another sibling that shows the same leak is the same finding.
+ */
+function identityOf(seen: Case, { verdict, subKind }: Judgement, culprit: Finding["culprit"]): string {
+  const { context, manifest } = seen.surroundings;
+  const target =
+    context === undefined
+      ? manifest?.plan.investigation
+      : [context.target.kind, context.target.namespace, context.target.name];
+  const substance = [
+    verdict,
+    subKind ?? null,
+    culprit?.container ?? null,
+    culprit?.process?.comm ?? null,
+    culprit?.revision ?? null,
+    target ?? null,
+  ];
+  return createHash("sha256").update(JSON.stringify(substance)).digest("hex").slice(0, 12);
+}

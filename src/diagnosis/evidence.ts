@@ -1,0 +1,196 @@
+/** The lines under a verdict: what speaks for it, what speaks against it, and what could not be seen; each with its number and place. */
+import { MEMORY_KINDS, partFileName } from "../api/collection.ts";
+import type { Finding } from "../api/memoryinvestigation.ts";
+import { type Case, anonAtKill, killsSeen } from "./case.ts";
+import { type ContainerGrowth, incarnations } from "./growth.ts";
+import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
+import { type Judgement, identityResidual, threadRunnerUp } from "./verdict.ts";
+import { bytesText, nameText, sentence, whole } from "./words.ts";
+
+type Line = Finding["evidence"][number];
+
+/** Both lists are cut at 16, the most telling first. */
+export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evidence" | "counterEvidence"> {
+  const { story } = seen;
+  const readings = readingsPart(seen);
+  const speaks: Line[] = [];
+  const against: Line[] = [];
+  if (story !== undefined) {
+    if (judgement.trend !== undefined) speaks.push(...trendLines(judgement, judgement.trend, readings));
+    kindLines(story, judgement, readings, speaks, against);
+    processLines(story, judgement, readings, speaks, against);
+    siblingLines(seen, story, judgement, readings, against);
+  }
+  const killLine = killLines(seen);
+  // A kill with the heap full speaks for a leak and against steadiness.
+  (judgement.verdict === "BoundedSteady" ? against : speaks).push(...killLine);
+  return { evidence: speaks.slice(0, 16), counterEvidence: against.slice(0, 16) };
+}
+
+function trendLines({ kind, verdict }: Judgement, trend: Trend, part: string): Line[] {
+  const signal = kind === "anon" ? "anon + swap" : (kind ?? "anon");
+  if (verdict === "BoundedSteady") {
+    return [
+      line(`${signal}, net`, trend.netBytes, "bytes", part, `< ${whole(trend.gateBytes)}`),
+      line("smallest leak that could be seen", trend.smallestSlope, "bytes/s", part),
+      line("samples", trend.points, "samples", part, `>= ${MIN_POINTS}`),
+    ];
+  }
+  return [
+    line(`${signal}, slope`, trend.slope, "bytes/s", part, "low > 0"),
+    line(`${signal}, low end of the slope`, trend.low, "bytes/s", part, "> 0"),
+    line(`${signal}, net`, trend.netBytes, "bytes", part, `>= ${whole(trend.gateBytes)}`),
+    line("samples", trend.points, "samples", part, `>= ${MIN_POINTS}`),
+  ];
+}
+
+function kindLines(
+  story: ContainerGrowth,
+  { kind, verdict }: Judgement,
+  part: string,
+  speaks: Line[],
+  against: Line[],
+) {
+  for (const other of MEMORY_KINDS) {
+    const trend = story.kinds[other];
+    if (trend === undefined || other === kind || trend.shape === "TooShort") continue;
+    if (other === "swap" && kind === "anon") {
+      if (trend.trend === "Growing") speaks.push(line("swap, net", trend.netBytes, "bytes", part));
+    } else if (trend.trend === "Growing") against.push(line(`${other}, slope`, trend.slope, "bytes/s", part));
+    else if (verdict !== "Inconclusive" && (other === "anon" || other === "file")) {
+      speaks.push(line(`${other}, slope`, trend.slope, "bytes/s", part, "not growing"));
+    }
+  }
+}
+
+function processLines(
+  story: ContainerGrowth,
+  { kind, leader }: Judgement,
+  part: string,
+  speaks: Line[],
+  against: Line[],
+): void {
+  if (kind === "anon") {
+    const residual = identityResidual(story);
+    const signal = story.container.pssAnonSum.times.length > 0 ? "Pss_Anon" : "RssAnon";
+    if (residual < 1) {
+      const found = line(`|anon - sum of ${signal}| / anon`, Math.round(100 * residual), "%", part, "< 5");
+      (residual < 0.05 ? speaks : against).push(found);
+    }
+  }
+  if (leader === undefined) return;
+  speaks.push(line(`${leader.signal}, share of pid ${leader.process.pid}`, leader.sharePercent, "%", part, ">= 70"));
+  speaks.push(line(`${leader.signal}, slope of pid ${leader.process.pid}`, leader.trend.slope, "bytes/s", part));
+  const threads = leader.process.threads.values;
+  const more = (threads.at(-1) ?? 0) - (threads[0] ?? 0);
+  (threadRunnerUp(leader) ? against : speaks).push(line("Threads, net", more, "threads", part, "< 8"));
+}
+
+/** The same container in other pods, and other containers, that do not grow: a pod without traffic shows nothing, a loaded one does. */
+function siblingLines(seen: Case, story: ContainerGrowth, judgement: Judgement, part: string, against: Line[]): void {
+  if (judgement.kind !== "anon") return;
+  for (const other of seen.growths) {
+    if (other.container.name !== story.container.name || other.container.podUid === story.container.podUid) continue;
+    if (other.anon?.trend !== "Flat") continue;
+    const pod = seen.pods.get(other.container.podUid);
+    const who = pod?.role === "Preserved" ? "preserved pod without traffic" : nameText(pod?.name ?? "another pod", 63);
+    against.push(line(`anon, slope in ${who}`, other.anon.slope, "bytes/s", part));
+  }
+}
+
+function killLines({ reports }: Case): Line[] {
+  return reports.slice(-3).flatMap((report) => {
+    const anon = anonAtKill(report);
+    if (anon === undefined || report.limitBytes === undefined || report.limitBytes <= 0) return [];
+    const comm = nameText(report.victim?.comm ?? "unknown", 24);
+    const percent = Math.round((100 * anon) / report.limitBytes);
+    return [line(`anon at the kill of ${comm}, of the limit`, percent, "%", partFileName("oom-reports", 0), ">= 80")];
+  });
+}
+
+/** What could not be seen; the reader of the finding must know it. */
+export function limitsOf(seen: Case, judgement: Judgement): string[] {
+  const { recording, story, surroundings } = seen;
+  const out: string[] = [...judgement.reasons];
+  if (story !== undefined) out.push(...storyLimits(seen, story, judgement));
+  if (recording.samples > 2 && recording.longestGapSeconds > 3 * recording.medianGapSeconds) {
+    out.push(`There is a gap of ${Math.round(recording.longestGapSeconds)} s between two samples.`);
+  }
+  if (recording.processesOmitted > 0) out.push(`${recording.processesOmitted} processes were left out.`);
+  if (recording.containersOmitted > 0) out.push("There were more containers than are kept; some were left out.");
+  if (recording.samplesOmitted > 0)
+    out.push(`${recording.samplesOmitted} samples were out of order or too many, and were left out.`);
+  if (recording.rollupsSkipped.length > 0) {
+    out.push(
+      `smaps_rollup was not read everywhere (${recording.rollupsSkipped.map((r) => nameText(r, 32)).join(", ")}).`,
+    );
+  }
+  const manifest = surroundings.manifest;
+  if (manifest === undefined) out.push("The collection was cut off: it has no manifest.");
+  else if (manifest.outcome === "Partial")
+    out.push(`The collection is partial: ${manifest.samples} of ${manifest.samplesExpected} samples.`);
+  if (killsSeen(seen) > 0 && seen.reports.length === 0)
+    out.push("There was a kill, but no report of the kernel about it.");
+  out.push(...(surroundings.problems ?? []));
+  return out.slice(0, 16).map((text) => sentence(asSentence(text)));
+}
+
+function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): string[] {
+  const { container } = story;
+  const out: string[] = [];
+  const trend = judgement.trend;
+  if (trend?.provisional === true) {
+    out.push(
+      `Provisional: ${trend.points} samples over ${Math.round(trend.spanSeconds)} s; ${CONFIRMED_POINTS} over ${CONFIRMED_SPAN_SECONDS} s would tell a leak from a warm-up.`,
+    );
+  }
+  if (judgement.verdict === "BoundedSteady" && trend !== undefined) {
+    out.push(`A leak slower than ${bytesText(trend.smallestSlope * 3600)} per hour would not have been seen.`);
+  }
+  out.push("The load was not measured: growth in step with the load cannot be told from a leak.");
+  if (seen.pods.get(container.podUid)?.role === "Preserved") {
+    out.push("The pod was preserved and gets no traffic: growth that needs load does not show in it.");
+  }
+  const restarts = incarnations(seen.recording, container).length - 1;
+  if (restarts > 0)
+    out.push(`The container restarted ${restarts} times while it was measured; each life was judged by itself.`);
+  if (container.lastSeconds < seen.recording.lastSeconds) {
+    out.push(
+      `The container ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
+    );
+  }
+  if (container.pssAnonSum.times.length === 0)
+    out.push("No smaps_rollup of every process at once: shares of processes rest on RssAnon.");
+  if (story.kinds.swap === undefined)
+    out.push("The kernel does not account swap to this container: what was swapped out is not seen.");
+  if (container.cgroupVersion === 1)
+    out.push("cgroup v1 does not charge socket buffers to the container: sock is not seen.");
+  if (container.limitBytes === undefined) out.push("The container has no memory limit of its own.");
+  return out;
+}
+
+function asSentence(text: string): string {
+  const clean = nameText(text, 1000);
+  const first = clean.slice(0, 1);
+  // A signal's name keeps its case: `anon: one step …`.
+  const opened = /^[a-z]+:/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  return /[.!?]$/.test(opened) ? opened : `${opened}.`;
+}
+
+/** `readings-0000.ndjson`, or the first and the last of several. */
+export function readingsPart({ surroundings }: Case): string {
+  const indexes = (surroundings.manifest?.parts ?? []).filter((p) => p.kind === "readings").map((p) => p.index);
+  const last = Math.max(0, ...indexes);
+  const first = partFileName("readings", 0);
+  return last === 0 ? first : `${first}..${partFileName("readings", last)}`;
+}
+
+function line(signal: string, value: number, unit: string, part: string, threshold?: string): Line {
+  return {
+    signal: signal.slice(0, 128),
+    value: String(whole(value)),
+    unit,
+    ...(threshold === undefined ? {} : { threshold: threshold.slice(0, 64) }),
+    part: part.slice(0, 128),
+  };
+}

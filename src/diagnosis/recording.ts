@@ -1,0 +1,285 @@
+/**
+ * What was measured, as numbers over time: one pass over the samples keeps a few series for each container and process and drops the
+ * rest. A process is (pid, start time), a container is its id: a restart begins new series.
+ */
+import {
+  MEMORY_KINDS,
+  type CgroupReading,
+  type MemoryKind,
+  type ProcessReading,
+  type Sample,
+} from "../api/collection.ts";
+import type { Series } from "./statistics.ts";
+
+/** Samples that are kept; a day at 20 s. Later ones are counted only. */
+const MAX_SAMPLES = 4320;
+/** Process incarnations that are kept over the whole recording. A container that forks without end has more. */
+const MAX_PROCESSES = 2000;
+const MAX_CONTAINERS = 256;
+
+/** The fields of memory.stat that a finding looks at. */
+export const STAT_FIELDS = [
+  "slab_reclaimable",
+  "slab_unreclaimable",
+  "pagetables",
+  "kernel_stack",
+  "percpu",
+  "vmalloc",
+  "file_dirty",
+  "file_writeback",
+] as const;
+export type StatField = (typeof STAT_FIELDS)[number];
+
+/** A series while it is being filled. */
+interface Growing extends Series {
+  readonly times: number[];
+  readonly values: number[];
+}
+
+export interface ProcessRecording {
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly ppid: number;
+  readonly comm: string;
+  /** Pss_Anon of smaps_rollup; has fewer points than the rest where the rollup was not due. */
+  readonly pssAnon: Series;
+  readonly rssAnon: Series;
+  readonly rssShmem: Series;
+  readonly swap: Series;
+  readonly threads: Series;
+}
+
+export interface ContainerRecording {
+  readonly podUid: string;
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly cgroupVersion: 1 | 2;
+  readonly kinds: Readonly<Record<MemoryKind, Series>>;
+  /** anon + swap: swap-out must not look like memory that was given back. */
+  readonly anonAndSwap: Series;
+  readonly usage: Series;
+  /** The newest reading; undefined: no limit. */
+  readonly limitBytes: number | undefined;
+  readonly stat: Readonly<Record<StatField, Series>>;
+  readonly oomKills: Series;
+  /** Sum of Pss_Anon (of RssAnon) of all processes; only where every process was read. */
+  readonly pssAnonSum: Series;
+  readonly rssAnonSum: Series;
+  readonly processes: readonly ProcessRecording[];
+  readonly firstSeconds: number;
+  readonly lastSeconds: number;
+}
+
+export interface Recording {
+  /** Samples that were read in order. */
+  readonly samples: number;
+  /** Samples beyond the cap, and samples whose clock did not go forward. */
+  readonly samplesOmitted: number;
+  /** Processes left out, by the collector's cap or by ours. */
+  readonly processesOmitted: number;
+  readonly containersOmitted: number;
+  readonly lastSeconds: number;
+  /** Seconds of the longest pause between two samples, and of the median one. */
+  readonly longestGapSeconds: number;
+  readonly medianGapSeconds: number;
+  readonly rollupsSkipped: readonly string[];
+  readonly node: { readonly memAvailable: Series; readonly psiSomeAvg10: Series };
+  /** In the order of pod uid and container id, whatever the order in the samples. */
+  readonly containers: readonly ContainerRecording[];
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Container = Mutable<Omit<ContainerRecording, "processes">> & {
+  readonly processes: Map<string, Mutable<ProcessRecording>>;
+};
+
+interface State {
+  readonly containers: Map<string, Container>;
+  readonly skipped: Set<string>;
+  readonly gaps: number[];
+  readonly memAvailable: Growing;
+  readonly psiSomeAvg10: Growing;
+  samples: number;
+  samplesOmitted: number;
+  processes: number;
+  processesOmitted: number;
+  containersOmitted: number;
+  last: number;
+}
+
+/** Reads all samples once. Memory is bounded by the caps above, not by the length of the stream. */
+export async function record(samples: AsyncIterable<Sample>): Promise<Recording> {
+  const state: State = {
+    containers: new Map(),
+    skipped: new Set(),
+    gaps: [],
+    memAvailable: empty(),
+    psiSomeAvg10: empty(),
+    samples: 0,
+    samplesOmitted: 0,
+    processes: 0,
+    processesOmitted: 0,
+    containersOmitted: 0,
+    last: Number.NEGATIVE_INFINITY,
+  };
+  for await (const sample of samples) {
+    const seconds = sample.elapsedMs / 1000;
+    if (state.samples >= MAX_SAMPLES || !(seconds > state.last)) state.samplesOmitted++;
+    else addSample(state, sample, seconds);
+  }
+  return finish(state);
+}
+
+function addSample(state: State, sample: Sample, seconds: number): void {
+  if (state.samples > 0) state.gaps.push(seconds - state.last);
+  state.samples++;
+  state.last = seconds;
+  add(state.memAvailable, seconds, sample.node.meminfo["MemAvailable"]);
+  add(state.psiSomeAvg10, seconds, sample.node.pressure?.some.avg10);
+  let omittedNow = 0;
+  for (const pod of sample.pods) {
+    for (const reading of pod.containers) {
+      const container = containerOf(state, pod.uid, reading.id, reading.cgroup.version, seconds);
+      // A container that is listed twice in one sample is a mistake of the writer; the first stands.
+      if (container === undefined || container.usage.times.at(-1) === seconds) continue;
+      if (reading.name !== undefined) container.name = reading.name;
+      addCgroup(container, reading.cgroup, seconds);
+      omittedNow += addProcesses(state, container, reading.processes, reading.processesOmitted ?? 0, seconds);
+    }
+  }
+  state.processesOmitted = Math.max(state.processesOmitted, omittedNow);
+}
+
+function containerOf(state: State, podUid: string, id: string, version: 1 | 2, seconds: number): Container | undefined {
+  const key = `${podUid}/${id}`;
+  const known = state.containers.get(key);
+  if (known !== undefined) return known;
+  if (state.containers.size >= MAX_CONTAINERS) {
+    state.containersOmitted++;
+    return undefined;
+  }
+  const made: Container = {
+    podUid,
+    id,
+    name: undefined,
+    cgroupVersion: version,
+    kinds: { anon: empty(), file: empty(), shmem: empty(), kernel: empty(), sock: empty(), swap: empty() },
+    anonAndSwap: empty(),
+    usage: empty(),
+    limitBytes: undefined,
+    stat: {
+      slab_reclaimable: empty(),
+      slab_unreclaimable: empty(),
+      pagetables: empty(),
+      kernel_stack: empty(),
+      percpu: empty(),
+      vmalloc: empty(),
+      file_dirty: empty(),
+      file_writeback: empty(),
+    },
+    oomKills: empty(),
+    pssAnonSum: empty(),
+    rssAnonSum: empty(),
+    processes: new Map(),
+    firstSeconds: seconds,
+    lastSeconds: seconds,
+  };
+  state.containers.set(key, made);
+  return made;
+}
+
+function addCgroup(container: Container, cgroup: CgroupReading, seconds: number): void {
+  container.lastSeconds = seconds;
+  container.limitBytes = cgroup.limitBytes;
+  add(container.usage, seconds, cgroup.usageBytes);
+  for (const kind of MEMORY_KINDS) add(container.kinds[kind], seconds, cgroup.kinds[kind]);
+  const { anon, swap } = cgroup.kinds;
+  if (anon !== undefined) add(container.anonAndSwap, seconds, anon + (swap ?? 0));
+  for (const field of STAT_FIELDS) add(container.stat[field], seconds, cgroup.stat[field]);
+  add(container.oomKills, seconds, cgroup.events["oom_kill"]);
+}
+
+/** Returns how many processes of this container are not kept. */
+function addProcesses(
+  state: State,
+  container: Container,
+  readings: readonly ProcessReading[],
+  omitted: number,
+  seconds: number,
+): number {
+  let pssSum: number | undefined = omitted === 0 ? 0 : undefined;
+  let rssSum: number | undefined = pssSum;
+  let left = omitted;
+  for (const reading of readings) {
+    const pss = reading.rollup?.["Pss_Anon"];
+    const rss = reading.status["RssAnon"];
+    pssSum = pss === undefined || pssSum === undefined ? undefined : pssSum + pss;
+    rssSum = rss === undefined || rssSum === undefined ? undefined : rssSum + rss;
+    if (reading.rollupSkipped !== undefined && state.skipped.size < 16) state.skipped.add(reading.rollupSkipped);
+    const process = processOf(state, container, reading);
+    if (process === undefined) {
+      left++;
+      continue;
+    }
+    if (process.threads.times.at(-1) === seconds) continue;
+    add(process.threads, seconds, reading.threads);
+    add(process.pssAnon, seconds, pss);
+    add(process.rssAnon, seconds, rss);
+    add(process.rssShmem, seconds, reading.status["RssShmem"]);
+    add(process.swap, seconds, reading.status["VmSwap"]);
+  }
+  if (readings.length > 0) {
+    add(container.pssAnonSum, seconds, pssSum);
+    add(container.rssAnonSum, seconds, rssSum);
+  }
+  return left;
+}
+
+function processOf(state: State, container: Container, reading: ProcessReading): Mutable<ProcessRecording> | undefined {
+  const key = `${reading.pid}/${reading.startTicks}`;
+  const known = container.processes.get(key);
+  if (known !== undefined) {
+    // A process has its parent's name until it calls execve.
+    known.comm = reading.comm;
+    return known;
+  }
+  if (state.processes >= MAX_PROCESSES) return undefined;
+  state.processes++;
+  const { pid, startTicks, ppid, comm } = reading;
+  const series = { pssAnon: empty(), rssAnon: empty(), rssShmem: empty(), swap: empty(), threads: empty() };
+  const made = { pid, startTicks, ppid, comm, ...series };
+  container.processes.set(key, made);
+  return made;
+}
+
+function finish(state: State): Recording {
+  const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  const containers = [...state.containers.values()].map((container) => ({
+    ...container,
+    processes: [...container.processes.values()].toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
+  }));
+  const gaps = state.gaps.toSorted((a, b) => a - b);
+  return {
+    samples: state.samples,
+    samplesOmitted: state.samplesOmitted,
+    processesOmitted: state.processesOmitted,
+    containersOmitted: state.containersOmitted,
+    lastSeconds: state.samples === 0 ? 0 : state.last,
+    longestGapSeconds: gaps.at(-1) ?? 0,
+    medianGapSeconds: gaps[gaps.length >> 1] ?? 0,
+    rollupsSkipped: [...state.skipped].toSorted(byText),
+    node: { memAvailable: state.memAvailable, psiSomeAvg10: state.psiSomeAvg10 },
+    containers: containers.toSorted((a, b) => byText(a.podUid, b.podUid) || byText(a.id, b.id)),
+  };
+}
+
+function empty(): Growing {
+  return { times: [], values: [] };
+}
+
+function add(series: Series, seconds: number, value: number | undefined): void {
+  if (value === undefined) return;
+  const open = series as Growing;
+  open.times.push(seconds);
+  open.values.push(value);
+}

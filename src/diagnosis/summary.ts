@@ -1,0 +1,73 @@
+/** The finding in a sentence or two, for the engineer on call. */
+import type { Finding } from "../api/memoryinvestigation.ts";
+import { type Case, podName } from "./case.ts";
+import type { ContainerGrowth } from "./growth.ts";
+import type { Judgement } from "./verdict.ts";
+import { killsByAnon } from "./verdict.ts";
+import { bytesText, nameText, secondsText, sentence } from "./words.ts";
+
+type Projection = Finding["timeToOOMSeconds"];
+
+const KIND_WORDS = {
+  anon: "anonymous memory (anon)",
+  shmem: "shared memory (shmem)",
+  kernel: "kernel memory (kernel)",
+  sock: "socket buffers (sock)",
+  file: "page cache (file)",
+} as const;
+
+export function summaryOf(seen: Case, judgement: Judgement, projection: Projection): string {
+  const { story } = seen;
+  if (story === undefined) return "Nothing can be said: no container could be measured.";
+  const who = whoText(seen, story);
+  const kills = killsByAnon(seen);
+  const killed =
+    kills === 0
+      ? ""
+      : ` The kernel reported ${kills} ${kills === 1 ? "kill" : "kills"} with anonymous memory at 80 % of the limit or more.`;
+  return sentence(`${mainText(who, story, judgement, projection)}${killed}`);
+}
+
+function mainText(who: string, story: ContainerGrowth, judgement: Judgement, projection: Projection): string {
+  const { verdict, kind, trend, leader } = judgement;
+  if (verdict === "Inconclusive") {
+    const rate =
+      story.anon === undefined
+        ? ""
+        : ` Its anon changed by ${bytesText(story.anon.netBytes)} in ${secondsText(story.anon.spanSeconds)}.`;
+    return `No verdict for ${who}: ${judgement.reasons.map((r) => nameText(r, 300)).join("; ") || "nothing was measured"}.${rate}`;
+  }
+  if (verdict === "BoundedSteady" || trend === undefined || kind === undefined) {
+    const smallest = bytesText((trend?.smallestSlope ?? 0) * 3600);
+    return `${capital(who)} does not grow: ${trend?.points ?? 0} samples over ${secondsText(trend?.spanSeconds ?? 0)}, no kind of memory rises. A leak below ${smallest} per hour would not have been seen.`;
+  }
+  const provisional = trend.provisional ? " This is provisional." : "";
+  const harmless = kind === "file" ? " Clean cache is taken back by the kernel before anything is killed." : "";
+  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${harmless}${provisional}`;
+}
+
+function leaderText(leader: Judgement["leader"]): string {
+  if (leader === undefined) return "";
+  return `, ${leader.sharePercent} % of it in process ${nameText(leader.process.comm)} (pid ${leader.process.pid})`;
+}
+
+function projectionText(story: ContainerGrowth, projection: Projection): string {
+  const limit = story.container.limitBytes;
+  if (projection === undefined || limit === undefined) return "";
+  const low = secondsText(projection.low ?? 0);
+  const high = secondsText(projection.high ?? 0);
+  const range = low === high ? `about ${low}` : `${low} to ${high}`;
+  return `; at this rate the limit of ${bytesText(limit)} is reached in ${range}`;
+}
+
+function whoText(seen: Case, { container }: ContainerGrowth): string {
+  const name = container.name === undefined ? nameText(container.id, 12) : nameText(container.name, 63);
+  const pod = podName(seen, container.podUid);
+  const role = seen.pods.get(container.podUid)?.role;
+  const roleText = role === "Preserved" ? " (preserved, without traffic)" : role === "Serving" ? " (serving)" : "";
+  return `container ${name}${pod === undefined ? "" : ` of pod ${pod}`}${roleText}`;
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
