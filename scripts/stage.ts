@@ -32,7 +32,9 @@ function copyPackages(names: readonly string[], from: string, target: string, se
     cpSync(folder, join(target, folder.slice(root.length)), {
       recursive: true,
       // Nested packages are copied when somebody needs them; types, maps and sources are no use at run time.
-      filter: (path) => path === folder || !/\/node_modules$|\.d\.[cm]?ts$|\.map$|\/(test|tests|docs|benchmarks)$/.test(path.slice(folder.length)),
+      filter: (path) =>
+        path === folder ||
+        !/\/node_modules$|\.d\.[cm]?ts$|\.map$|\/(test|tests|docs|benchmarks)$/.test(path.slice(folder.length)),
     });
     copyPackages(Object.keys(manifest(folder).dependencies ?? {}), folder, target, seen);
   }

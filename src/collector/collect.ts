@@ -19,7 +19,7 @@ import { createCostGate, type CostGate } from "./costgate.ts";
 import { isDenied, isGone, type HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
 import { readKernelLog } from "./kernellog.ts";
-import { ownReports, parseOomReports } from "./kmsg.ts";
+import { createReportParser } from "./kmsg.ts";
 import { kubepodsRoots, memoryHierarchy, type Hierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createSampler, type Sampler } from "./sample.ts";
@@ -27,6 +27,8 @@ import { createSampler, type Sampler } from "./sample.ts";
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
 export interface Sink {
   put(kind: PartKind, index: number, bytes: Uint8Array, lines?: number): Promise<void>;
+  /** Resolves when everything that was put is safe or lost. */
+  settled(): Promise<void>;
   /** Parts that had to be dropped, for the manifest. */
   readonly lost: () => readonly { readonly kind: PartKind; readonly index: number; readonly reason: string }[];
 }
@@ -66,11 +68,14 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   if (hierarchy === undefined)
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
   else samples = await takeReadings(options, hierarchy, host, gate, parts, skipped);
-  await takeReports(options, host, parts, skipped);
+  if (!parts.some((part) => part.kind === "oom-reports"))
+    await hand(options, parts, "oom-reports", 0, JSON.stringify(await readReports(options, host)));
 
   const expected = Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
   if (signal.aborted)
     skipped.push({ what: "readings", reason: "Interrupted", detail: `${samples} of ${expected} samples` });
+  // The manifest must list exactly what has arrived, so it waits for the rest.
+  await options.sink.settled();
   const lost = options.sink.lost();
   for (const part of lost) skipped.push({ what: `${part.kind} ${part.index}`, reason: part.reason });
   const kept = parts.filter((part) => !lost.some((l) => l.kind === part.kind && l.index === part.index));
@@ -168,16 +173,10 @@ async function trySample(sampler: Sampler, index: number, elapsedMs: number): Pr
   }
 }
 
-async function takeReports(
-  options: CollectOptions,
-  host: Host,
-  parts: Part[],
-  skipped: Manifest["skipped"],
-): Promise<void> {
-  const log = await readKernelLog(options.roots.kmsg);
-  if (log.note !== undefined) skipped.push({ what: "oom-reports", reason: "NoPermission", detail: log.note });
-  const parsed = parseOomReports(log.records, host.pageSizeBytes, await bootTimeMs(options.roots.proc));
-  const own = ownReports(parsed, new Set(options.plan.pods.map((pod) => pod.uid)));
-  const part: OomReports = { ...own, notes: [...parsed.notes, ...(log.note === undefined ? [] : [log.note])] };
-  await hand(options, parts, "oom-reports", 0, JSON.stringify(part));
+/** The reports that the kernel's log holds now of the plan's pods. */
+async function readReports(options: CollectOptions, host: Host): Promise<OomReports> {
+  const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
+  const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
+  const found = parser.finish(await bootTimeMs(options.roots.proc));
+  return { ...found, notes: [...found.notes, ...(log.note === undefined ? [] : [log.note])] };
 }

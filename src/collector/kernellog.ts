@@ -1,75 +1,143 @@
 /**
- * Reading the kernel's log as it stands now. /dev/kmsg is the better source, but the device rules of a container forbid it even where the
- * file is mounted; there the syslog system call gives the same text to whoever has CAP_SYSLOG, by way of `dmesg -S`.
+ * Reading the kernel's log as it stands now, record by record, so that a large log needs no memory. /dev/kmsg is the better source, but the
+ * device rules of a container forbid it even where the file is mounted; there the syslog system call gives the same text to whoever has
+ * CAP_SYSLOG, by way of `dmesg -S`.
  */
-import { execFile } from "node:child_process";
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { closeSync, constants, openSync, readSync } from "node:fs";
+import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { codeOf } from "./hostfiles.ts";
-import { parseKmsg, parseSyslog, type KernelRecord } from "./kmsg.ts";
+
+export interface KernelRecord {
+  /** Microseconds after boot; undefined where the log has no times. */
+  readonly usec: number | undefined;
+  readonly text: string;
+}
 
 export interface KernelLog {
-  readonly records: readonly KernelRecord[];
   readonly source: "/dev/kmsg" | "syslog" | "none";
   /** Why there is nothing, or less than there might be. */
   readonly note?: string;
 }
 
-const MAX_BYTES = 32 * 2 ** 20;
+type OnRecord = (record: KernelRecord) => void;
+
+const MAX_BYTES = 64 * 2 ** 20;
+/** The longest record that the kernel hands out (CONSOLE_EXT_LOG_MAX). */
 const RECORD_BYTES = 8 * 1024;
+const MAX_LINE = 2 * RECORD_BYTES;
+const RECORDS_A_TURN = 500;
+/** The log is overwritten faster than we read: give up after this many times. */
+const MAX_OVERTAKEN = 1000;
 const SYSLOG_TIMEOUT_MS = 5_000;
 
 /** Never throws: a log that cannot be read is told of in `note`. */
-export async function readKernelLog(kmsg: string): Promise<KernelLog> {
+export async function readKernelLog(kmsg: string, onRecord: OnRecord): Promise<KernelLog> {
+  let some = false;
+  const line = (text: string): void => {
+    some = true;
+    for (const record of parseKmsgLine(text)) onRecord(record);
+  };
   try {
-    return { records: parseKmsg(await readDevice(kmsg)), source: "/dev/kmsg" };
+    await readDevice(kmsg, line);
+    return { source: "/dev/kmsg" };
   } catch (error) {
-    const why = codeOf(error);
+    const why = codeOf(error) || firstLine(error);
+    // What was read once must not be read twice.
+    if (some) return { source: "/dev/kmsg", note: `the kernel's log was read in part (${kmsg}: ${why})` };
     try {
-      return { records: parseSyslog(await syslog()), source: "syslog" };
+      await readSyslog(onRecord);
+      return { source: "syslog" };
     } catch (second) {
-      return {
-        records: [],
-        source: "none",
-        note: `the kernel's log could not be read (${kmsg}: ${why}; syslog: ${firstLine(second)})`,
-      };
+      const note = `the kernel's log could not be read (${kmsg}: ${why}; syslog: ${firstLine(second)})`;
+      return { source: "none", note };
     }
   }
+}
+
+/** `prio,seq,usec,flags;text` of /dev/kmsg (Documentation/ABI/testing/dev-kmsg). One record may hold several lines. */
+export function parseKmsgLine(line: string): KernelRecord[] {
+  const match = /^\d{1,10},\d{1,20},(\d{1,16}),[^;]{0,64};(.*)$/.exec(line);
+  if (match?.[2] === undefined) return [];
+  return match[2].split("\\x0a").map((text) => ({ usec: Number(match[1]), text }));
+}
+
+/** `<prio>[ seconds.micros] text` of the syslog system call; a line without that belongs to the one before. */
+export function parseSyslogLine(line: string, before: number | undefined): KernelRecord | undefined {
+  const match = /^<\d{1,4}>(?:\[\s{0,12}(\d{1,10})\.(\d{6})\]\s?(?:\[\s{0,8}[TC]\d{1,10}\]\s?)?)?(.*)$/.exec(line);
+  if (match?.[3] === undefined) return line === "" ? undefined : { usec: before, text: line };
+  const usec = match[1] === undefined ? undefined : Number(match[1]) * 1_000_000 + Number(match[2]);
+  return { usec, text: match[3] };
 }
 
 /** Each read gives one record; EAGAIN is the end of what there is now, EPIPE means that records were overwritten meanwhile. */
-async function readDevice(path: string): Promise<string> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+async function readDevice(path: string, onLine: (line: string) => void): Promise<void> {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const parts: string[] = [];
+    const lines = splitLines(onLine);
     const buffer = Buffer.alloc(RECORD_BYTES);
     let total = 0;
-    while (total < MAX_BYTES) {
+    let overtaken = 0;
+    for (let reads = 1; total < MAX_BYTES; reads++) {
+      if (reads % RECORDS_A_TURN === 0) await yieldToOthers();
       try {
-        const { bytesRead } = await handle.read(buffer, 0, buffer.length, null);
-        if (bytesRead === 0) break;
-        total += bytesRead;
-        parts.push(buffer.toString("utf8", 0, bytesRead));
+        const got = readSync(file, buffer, 0, buffer.length, null);
+        if (got === 0) break;
+        total += got;
+        lines.add(buffer.toString("utf8", 0, got));
       } catch (error) {
-        if (codeOf(error) === "EPIPE") continue;
         if (codeOf(error) === "EAGAIN") break;
-        throw error;
+        overtaken += 1;
+        if (codeOf(error) !== "EPIPE" || overtaken > MAX_OVERTAKEN) throw error;
       }
     }
-    return parts.join("");
+    lines.end();
   } finally {
-    await handle.close();
+    closeSync(file);
   }
 }
 
-function syslog(): Promise<string> {
+function readSyslog(onRecord: OnRecord): Promise<void> {
   return new Promise((resolve, reject) => {
-    const options = { maxBuffer: MAX_BYTES, timeout: SYSLOG_TIMEOUT_MS, env: { PATH: "/usr/bin:/bin", LC_ALL: "C" } };
-    execFile("dmesg", ["-S", "--raw"], options, (error, stdout) => {
-      if (error === null) resolve(stdout);
-      else reject(error);
+    let usec: number | undefined;
+    let complaint = "";
+    const lines = splitLines((line) => {
+      const record = parseSyslogLine(line, usec);
+      if (record === undefined) return;
+      usec = record.usec;
+      onRecord(record);
+    });
+    const child = spawn("dmesg", ["-S", "--raw"], {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: SYSLOG_TIMEOUT_MS,
+      env: { PATH: "/usr/bin:/bin", LC_ALL: "C" },
+    });
+    child.stdout.setEncoding("utf8").on("data", (text: string) => lines.add(text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (complaint = (complaint + text).slice(0, 400)));
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      lines.end();
+      if (code === 0) resolve();
+      else reject(new Error(complaint || `dmesg ended with ${code ?? signal}`));
     });
   });
+}
+
+/** Cuts a stream into lines; one that grows beyond all bounds is dropped. */
+function splitLines(onLine: (line: string) => void): { add(text: string): void; end(): void } {
+  let rest = "";
+  return {
+    add: (text) => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      if (rest.length > MAX_LINE) rest = "";
+      for (const line of lines) if (line.length <= MAX_LINE) onLine(line);
+    },
+    end: () => {
+      if (rest !== "") onLine(rest);
+      rest = "";
+    },
+  };
 }
 
 function firstLine(error: unknown): string {

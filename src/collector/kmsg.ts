@@ -3,58 +3,28 @@
  * what belongs to the same report and leaves out foreign records in between. Columns of the task table are found by their names. It never
  * throws: what it does not understand is left out.
  */
-import type { OomReport } from "../api/collection.ts";
+import type { OomReport, OomReports } from "../api/collection.ts";
 import { inNamesOfV2 } from "./cgroup.ts";
+import type { KernelRecord } from "./kernellog.ts";
 import { podOfPath } from "./podcgroups.ts";
 
-export interface KernelRecord {
-  /** Microseconds after boot; undefined where the log has no times. */
-  readonly usec: number | undefined;
-  readonly text: string;
-}
-
-const MAX_RECORDS = 200_000;
 const KIB = 1024;
-/** A report is printed in one go; a gap this long begins another. */
-const REPORT_SPAN_USEC = 2_000_000;
+/** A report is printed in one go, on a slow console as well; a gap this long between two of its lines begins another. */
+const GAP_USEC = 2_000_000;
 const MAX_TASKS = 64;
-
-/** `prio,seq,usec,flags;text` records of /dev/kmsg (Documentation/ABI/testing/dev-kmsg); continuation lines begin with a space. */
-export function parseKmsg(text: string): KernelRecord[] {
-  const records: KernelRecord[] = [];
-  for (const line of text.split("\n")) {
-    if (records.length >= MAX_RECORDS) break;
-    const match = /^\d+,\d+,(\d+),[^;]*;(.*)$/.exec(line);
-    // One record may hold several lines: v2's memory statistics do on some kernels.
-    if (match?.[2] !== undefined)
-      for (const part of match[2].split("\\x0a")) records.push({ usec: Number(match[1]), text: part });
-  }
-  return records;
-}
-
-/** `<prio>[ seconds.micros] text` lines of the syslog system call, as `dmesg --raw` prints them. */
-export function parseSyslog(text: string): KernelRecord[] {
-  const records: KernelRecord[] = [];
-  for (const line of text.split("\n")) {
-    if (records.length >= MAX_RECORDS) break;
-    const match = /^<\d+>(?:\[\s*(\d+)\.(\d{6})\]\s?(?:\[\s*[TC]\d+\]\s?)?)?(.*)$/.exec(line);
-    if (match?.[3] !== undefined) {
-      const usec = match[1] === undefined ? undefined : Number(match[1]) * 1_000_000 + Number(match[2]);
-      records.push({ usec, text: match[3] });
-    } else if (line !== "") records.push({ usec: records.at(-1)?.usec, text: line });
-  }
-  return records;
-}
+/** Of the plan's pods; of more than these the newest are kept. */
+const MAX_REPORTS = 64;
+const MAX_NOTES = 32;
 
 type Draft = { -readonly [K in keyof OomReport]: OomReport[K] } & {
   columns?: readonly string[];
-  startUsec: number | undefined;
+  lastUsec: number | undefined;
 };
 
 function draft(usec: number | undefined): Draft {
   return {
     bootMs: (usec ?? 0) / 1000,
-    startUsec: usec,
+    lastUsec: usec,
     global: false,
     group: false,
     stat: {},
@@ -63,72 +33,100 @@ function draft(usec: number | undefined): Draft {
   };
 }
 
-export interface ParsedReports {
-  readonly reports: readonly OomReport[];
-  readonly notes: readonly string[];
+export interface ReportParser {
+  feed(record: KernelRecord): void;
+  /** What was found, oldest first. @param bootTimeMs when the machine was started, milliseconds since the epoch */
+  finish(bootTimeMs: number | undefined): OomReports;
 }
 
-/** All OOM reports in the records, oldest first. @param pageSize bytes of a page, for the task table */
-export function parseOomReports(
-  records: readonly KernelRecord[],
-  pageSize: number,
-  bootTimeMs: number | undefined,
-): ParsedReports {
-  const reports: OomReport[] = [];
+/**
+ * Gathers the reports of these pods from the records it is fed. Reports of anybody else are only counted, and in those that are kept the
+ * tasks of anybody else are only counted too. @param pageSize bytes of a page, for the task table
+ */
+export function createReportParser(pageSize: number, podUids: ReadonlySet<string>): ReportParser {
+  const own: OomReport[] = [];
   const notes: string[] = [];
+  let othersDropped = 0;
+  let older = 0;
   let open: Draft | undefined;
   let done: Draft | undefined;
 
-  for (const { usec, text } of records) {
-    const invoked = /^(.{1,64}?) invoked oom-killer: /.exec(text);
-    if (invoked?.[1] !== undefined) {
-      open = { ...draft(usec), invokedBy: invoked[1] };
-      done = undefined;
-      continue;
+  function close(): void {
+    if (done === undefined) return;
+    if (done.podUid === undefined || !podUids.has(done.podUid)) othersDropped += 1;
+    else own.push(withoutOthers(finish(done)));
+    if (own.length > MAX_REPORTS) {
+      own.shift();
+      older += 1;
     }
-    if (/oom_kill_process: \d+ callbacks suppressed/.test(text)) notes.push(text.slice(0, 120));
-    const anchor = /^oom-kill:(.*)$/.exec(text);
-    if (anchor?.[1] !== undefined) {
-      done = anchorOf(open ?? draft(usec), anchor[1]);
-      reports.push(done);
-      open = undefined;
-      continue;
-    }
-    if (done !== undefined && isNear(done, usec)) after(done, text);
-    if (open !== undefined && isNear(open, usec)) within(open, text, pageSize);
+    done = undefined;
   }
-  return { reports: reports.map((report) => finish(report as Draft, bootTimeMs)), notes };
+
+  return {
+    feed: ({ usec, text }) => {
+      const invoked = /^(.{1,64}?) invoked oom-killer: /.exec(text);
+      if (invoked?.[1] !== undefined) {
+        close();
+        open = { ...draft(usec), invokedBy: invoked[1] };
+        return;
+      }
+      // Only our own words: whoever may write to the log must not write into a pack.
+      const suppressed = /oom_kill_process: (\d{1,9}) callbacks suppressed/.exec(text);
+      if (suppressed !== null && notes.length < MAX_NOTES)
+        notes.push(`oom_kill_process: ${suppressed[1]} callbacks suppressed`);
+      // A name of 15 bytes may hold a newline, but never this much: nobody can forge an anchor.
+      const anchor = /^oom-kill:(constraint=CONSTRAINT_.*)$/.exec(text);
+      if (anchor?.[1] !== undefined) {
+        close();
+        done = anchorOf(open !== undefined && isNear(open, usec) ? open : draft(usec), anchor[1]);
+        done.lastUsec = usec;
+        open = undefined;
+        return;
+      }
+      if (done !== undefined && isNear(done, usec)) after(done, text);
+      if (open !== undefined && isNear(open, usec)) within(open, text, pageSize);
+    },
+    finish: (bootTimeMs) => {
+      close();
+      if (older > 0) notes.push(`${older} older reports were left out`);
+      return { reports: own.map((report) => dated(report, bootTimeMs)), othersDropped, notes };
+    },
+  };
 }
 
+/** Every record between two lines of a report is taken to be near it, so that a slow console does not tear it. */
 function isNear(report: Draft, usec: number | undefined): boolean {
-  return report.startUsec === undefined || usec === undefined || usec - report.startUsec <= REPORT_SPAN_USEC;
+  if (report.lastUsec === undefined || usec === undefined) return true;
+  if (usec - report.lastUsec > GAP_USEC) return false;
+  report.lastUsec = usec;
+  return true;
 }
 
-/** `constraint=…,nodemask=…,cpuset=…,mems_allowed=…[,global_oom][,oom_memcg=…],task_memcg=…,task=comm,pid=…,uid=…`; comm may hold commas. */
+/**
+ * The kernel prints these fields in this order. No path may hold a comma here: a container can give a cgroup of its own a name that
+ * looks like the fields that follow, and the report of such a name is left without an owner rather than given to the wrong one.
+ */
+const ANCHOR =
+  /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG)),nodemask=(?:\(null\)|[0-9,-]{1,200}),cpuset=[^,]{0,255},mems_allowed=[0-9,-]{0,200}(?:(,global_oom)|,oom_memcg=([^,]{0,4096})),task_memcg=([^,]{0,4096}),task=(.{0,64}),pid=(\d{1,10}),uid=(\d{1,10})$/;
+
 function anchorOf(report: Draft, fields: string): Draft {
-  const constraint = /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG))\b/.exec(
-    fields,
-  )?.[1] as OomReport["constraint"];
-  const victim = /,task=(.*),pid=(\d+),uid=(\d+)$/.exec(fields);
-  const oomMemcg = /,oom_memcg=([^,]*),task_memcg=/.exec(fields)?.[1];
-  const taskMemcg = /,task_memcg=([^,]*),task=/.exec(fields)?.[1];
-  if (constraint !== undefined) report.constraint = constraint;
+  const [, constraint, globally, oomMemcg, taskMemcg, comm, pidText, uid] = ANCHOR.exec(fields) ?? [];
+  if (constraint === undefined || taskMemcg === undefined || comm === undefined) return report;
+  report.constraint = constraint as NonNullable<OomReport["constraint"]>;
+  report.global = globally !== undefined;
   if (oomMemcg !== undefined) report.oomMemcg = oomMemcg;
-  if (taskMemcg !== undefined) {
-    report.taskMemcg = taskMemcg;
+  report.taskMemcg = taskMemcg;
+  // The victim is always below the limit that was hit.
+  if (oomMemcg === undefined || oomMemcg === "/" || `${taskMemcg}/`.startsWith(`${oomMemcg}/`))
     Object.assign(report, podOfPath(taskMemcg));
-  }
-  report.global = /,global_oom,/.test(fields);
-  if (victim?.[1] !== undefined) {
-    const pid = Number(victim[2]);
-    const task = report.tasks.find((t) => t.pid === pid);
-    report.victim = {
-      pid,
-      comm: victim[1].slice(0, 64),
-      uid: Number(victim[3]),
-      ...(task?.rssAnonBytes === undefined ? {} : { anonRssBytes: task.rssAnonBytes }),
-    };
-  }
+  const pid = Number(pidText);
+  const task = report.tasks.find((t) => t.pid === pid);
+  report.victim = {
+    pid,
+    comm,
+    uid: Number(uid),
+    ...(task?.rssAnonBytes === undefined ? {} : { anonRssBytes: task.rssAnonBytes }),
+  };
   return report;
 }
 
@@ -203,41 +201,26 @@ function after(report: Draft, text: string): void {
   };
 }
 
-function finish(
-  { columns: _columns, startUsec: _startUsec, ...rest }: Draft,
-  bootTimeMs: number | undefined,
-): OomReport {
-  const report: OomReport = { ...rest, stat: inNamesOfV2(rest.stat) };
+function finish({ columns: _columns, lastUsec: _lastUsec, ...rest }: Draft): OomReport {
+  return { ...rest, stat: inNamesOfV2(rest.stat) };
+}
+
+function dated(report: OomReport, bootTimeMs: number | undefined): OomReport {
   if (bootTimeMs === undefined || report.bootMs === 0) return report;
   return { ...report, time: new Date(bootTimeMs + report.bootMs).toISOString() };
 }
 
-/**
- * The reports that a pack may hold: those of its own pods. In each, tasks of anybody else are dropped and counted; the rest are only counted.
- */
-export function ownReports(
-  parsed: ParsedReports,
-  podUids: ReadonlySet<string>,
-): { readonly reports: OomReport[]; readonly othersDropped: number } {
-  const own = parsed.reports.filter((report) => report.podUid !== undefined && podUids.has(report.podUid));
+/** A report of our pod, without what it tells of others. */
+function withoutOthers(report: OomReport): OomReport {
+  const limitOwner = podOfPath(report.oomMemcg ?? "").podUid;
+  // In a memcg report the table lists the tasks of the limit that was hit; beyond our pod it is other people's business.
+  if (limitOwner === report.podUid) return report;
+  const tasks = report.tasks.filter((task) => task.pid === report.victim?.pid);
+  const { invokedBy: _invokedBy, userIp: _userIp, ...rest } = report;
   return {
-    reports: own.map((report) => {
-      // In a memcg report the table lists the tasks of the limit that was hit; beyond our pod it is other people's business.
-      const mine = podOfPath(report.oomMemcg ?? "").podUid === report.podUid;
-      const tasks = mine ? report.tasks : report.tasks.filter((task) => task.pid === report.victim?.pid);
-      const { invokedBy, ...rest } = report;
-      return {
-        ...rest,
-        ...(mine && invokedBy !== undefined ? { invokedBy } : {}),
-        ...(mine
-          ? {}
-          : {
-              oomMemcg: podOfPath(report.oomMemcg ?? "").podUid === undefined ? "(outside the pod)" : "(another pod)",
-            }),
-        tasks,
-        tasksOmitted: report.tasksOmitted + report.tasks.length - tasks.length,
-      };
-    }),
-    othersDropped: parsed.reports.length - own.length,
+    ...rest,
+    ...(report.oomMemcg === undefined ? {} : { oomMemcg: limitOwner === undefined ? "(outside the pod)" : "(another pod)" }),
+    tasks,
+    tasksOmitted: report.tasksOmitted + report.tasks.length - tasks.length,
   };
 }

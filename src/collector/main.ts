@@ -19,7 +19,7 @@ const Environment = z.object({
   OOMSCOPE_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 
-/** The Job's deadline is this much later than the sampling; some of it is left for the last words. */
+/** The Job's deadline is five minutes later than the sampling; some of that is left for the last words. */
 const PATIENCE_MS = 4 * 60_000;
 
 const version = (
@@ -46,7 +46,8 @@ try {
     ca: env.OOMSCOPE_EVIDENCE_CA,
     tokenFile: env.OOMSCOPE_TOKEN_FILE,
     collection: plan.collection,
-    patienceMs: PATIENCE_MS,
+    patienceMs: plan.durationMs + PATIENCE_MS,
+    onEnded: (ended) => stop.abort(ended),
     clock: systemClock,
     random: systemRandom,
     log,

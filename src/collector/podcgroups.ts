@@ -10,12 +10,14 @@ import { join } from "node:path";
 import { listFolder, listSubfolders, tryReadText } from "./hostfiles.ts";
 
 const UID = "[0-9a-f]{8}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{4}[-_]?[0-9a-f]{12}|[0-9a-f]{32}";
-const ROOT = /^kubepods(?:\.slice)?$/;
-const CLASS = /^(?:burstable|besteffort|kubepods-(?:burstable|besteffort)\.slice)$/;
-const POD = new RegExp(`^(?:pod|kubepods-(?:burstable-|besteffort-)?pod)(${UID})(?:\\.slice)?$`);
+/** A kubelet with a cgroup root of its own repeats that in the names of its slices, as kind does: `kubelet-kubepods-burstable.slice`. */
+const PREFIX = "(?:[a-z0-9_]{1,32}-){0,4}";
+const ROOT = new RegExp(`^(?:kubepods|${PREFIX}kubepods\\.slice)$`);
+const CLASS = new RegExp(`^(?:burstable|besteffort|${PREFIX}kubepods-(?:burstable|besteffort)\\.slice)$`);
+const POD = new RegExp(`^(?:pod(${UID})|${PREFIX}kubepods-(?:burstable-|besteffort-)?pod(${UID})\\.slice)$`);
 const CONTAINER = /^(?:(?:cri-containerd|crio|docker)-)?([0-9a-f]{64})(?:\.scope)?$/;
 /** Kubelets may be told to live below a cgroup of their own; deeper than this nobody puts them. */
-const ROOT_DEPTH = 3;
+const ROOT_DEPTH = 4;
 /** More processes in one container are not listed. */
 export const MAX_PIDS = 512;
 const PIDS_FILE_BYTES = 1024 * 1024;
@@ -67,8 +69,8 @@ export async function findPod(
   for (const root of roots) {
     for (const parent of await classes(hierarchy, root)) {
       for (const name of await listSubfolders(join(hierarchy.root, parent))) {
-        const match = POD.exec(name);
-        if (match?.[1] === undefined || bareUid(match[1]) !== wanted) continue;
+        const named = uidOf(name);
+        if (named === undefined || bareUid(named) !== wanted) continue;
         const path = `${parent}/${name}`;
         const inside = await listSubfolders(join(hierarchy.root, path));
         return {
@@ -89,6 +91,11 @@ async function classes(hierarchy: Hierarchy, root: string): Promise<string[]> {
   return [root, ...names.filter((name) => CLASS.test(name)).map((name) => `${root}/${name}`)];
 }
 
+function uidOf(component: string | undefined): string | undefined {
+  const match = POD.exec(component ?? "");
+  return match?.[1] ?? match?.[2];
+}
+
 function bareUid(uid: string): string {
   return uid.replaceAll(/[-_]/g, "");
 }
@@ -103,30 +110,55 @@ function dashed(uid: string): string {
  * Pod uid and container id of a cgroup's path as the kernel prints it, or nothing for a path that is no pod's. Read from the root on:
  * the first component that is kubepods decides, and what a container adds below itself changes nothing.
  */
-export function podOfPath(path: string): { readonly podUid?: string; readonly containerId?: string } {
+export function podOfPath(path: string): PodOfPath {
   const components = path.split("/").filter((part) => part !== "");
   const root = components.findIndex((part) => ROOT.test(part));
-  if (root < 0 || root >= ROOT_DEPTH) return {};
-  const rest = components.slice(root + 1);
-  const pod = rest[0] !== undefined && CLASS.test(rest[0]) ? rest.slice(1) : rest;
-  const uid = POD.exec(pod[0] ?? "")?.[1];
+  return root < 0 || root >= ROOT_DEPTH ? {} : podBelowRoot(components.slice(root + 1));
+}
+
+export interface PodOfPath {
+  readonly podUid?: string;
+  readonly containerId?: string;
+}
+
+/**
+ * The same for a path of /proc/PID/cgroup, which a reader in a cgroup namespace of its own sees from where it stands itself
+ * (`/../../pod<uid>/<id>`, cgroup_namespaces(7)). Both are pods, so the paths part at the pod's component or above it: the first
+ * component that is left must be the pod's, its class's, or lead to the kubepods root.
+ */
+export function podOfProcess(path: string): PodOfPath {
+  if (!path.startsWith("/../")) return podOfPath(path);
+  const components = path.split("/").filter((part) => part !== "" && part !== "..");
+  const below = podBelowRoot(components);
+  return below.podUid === undefined ? podOfPath(path.replace(/^(?:\/\.\.)+/, "")) : below;
+}
+
+function podBelowRoot(components: readonly string[]): PodOfPath {
+  const pod = components[0] !== undefined && CLASS.test(components[0]) ? components.slice(1) : components;
+  const uid = uidOf(pod[0]);
   if (uid === undefined) return {};
   const id = CONTAINER.exec(pod[1] ?? "")?.[1];
   return { podUid: dashed(uid), ...(id === undefined ? {} : { containerId: id }) };
 }
 
-/** Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out. */
-export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly omitted: number }> {
+/**
+ * Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first. `hidden`: it holds processes
+ * that this pid namespace cannot name.
+ */
+export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly hidden: boolean }> {
   const pids = new Set<number>();
+  let hidden = false;
   async function walk(path: string, depth: number): Promise<void> {
     const text = await tryReadText(join(path, "cgroup.procs"), PIDS_FILE_BYTES);
-    for (const line of text?.split("\n") ?? []) if (/^\d+$/.test(line) && line !== "0") pids.add(Number(line));
+    for (const line of text?.split("\n") ?? []) {
+      if (line === "0") hidden = true;
+      else if (/^\d+$/.test(line)) pids.add(Number(line));
+    }
     if (depth === 0) return;
     for (const child of await listSubfolders(path)) await walk(join(path, child), depth - 1);
   }
   await walk(directory, NESTED_DEPTH);
-  const sorted = [...pids].toSorted((a, b) => a - b);
-  return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS) };
+  return { pids: [...pids].toSorted((a, b) => a - b), hidden };
 }
 
 /** Which driver and runtime name the cgroups here, for the reader of a pack. */

@@ -5,7 +5,8 @@ import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
 import type { CostGate } from "./costgate.ts";
 import { predictStallMs } from "./costgate.ts";
-import { findPod, pidsOf, type Hierarchy } from "./podcgroups.ts";
+import { createMembership, type Owner } from "./membership.ts";
+import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
 
 export interface SamplerOptions {
@@ -35,11 +36,13 @@ export function createSampler(options: SamplerOptions): Sampler {
   const { plan, proc, hierarchy, kubepods, gate, clock } = options;
   /** What the last rollup of a process cost, by (pid, start), and when it was. */
   const rollups = new Map<string, { readonly ms: number; readonly atMs: number }>();
+  const membership = createMembership(proc, hierarchy, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
   async function take(index: number, elapsedMs: number): Promise<Sample> {
     const time = clock.now().toISOString();
     const node = await readNode(proc);
+    membership.renew();
     const pods: Pod[] = [];
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
@@ -54,13 +57,15 @@ export function createSampler(options: SamplerOptions): Sampler {
     }
     const cgroup = await readCgroup(join(hierarchy.root, found.path), found.path, hierarchy.version);
     const containers: Container[] = [];
+    const map: { all?: Promise<PidMap> } = {};
     for (const { id, path } of found.containers) {
       const reading = await readCgroup(join(hierarchy.root, path), path, hierarchy.version);
       if (reading === undefined) continue;
       const name = names.get(id);
-      const { pids, omitted } = await pidsOf(join(hierarchy.root, path));
-      const processes = await sampleProcesses(pids);
-      if (processes.length === 0) continue; // A cgroup that is left over from a dead container.
+      const owner = { podUid: uid, containerId: id };
+      const { pids, omitted } = await membership.pidsOf(path, owner);
+      if (pids.length === 0) continue; // A cgroup that is left over from a dead container.
+      const processes = await sampleProcesses(pids, owner);
       containers.push({
         id,
         ...(name === undefined ? {} : { name }),
@@ -72,11 +77,21 @@ export function createSampler(options: SamplerOptions): Sampler {
     return { uid, ...(cgroup === undefined ? {} : { cgroup }), containers };
   }
 
-  async function sampleProcesses(pids: readonly number[]): Promise<ProcessReading[]> {
+  /** The cgroup's own list where it can be read; else one look at all processes, shared by the containers of the pod. */
+  async function pidsIn(path: string, map: { all?: Promise<PidMap> }): Promise<number[]> {
+    const listed = await pidsOf(join(hierarchy.root, path));
+    if (!listed.hidden) return listed.pids;
+    map.all ??= readPidMap(proc, hierarchy.version);
+    return (await map.all).pidsIn(path);
+  }
+
+  async function sampleProcesses(pids: readonly number[], owner: Owner): Promise<ProcessReading[]> {
     const readings: ProcessReading[] = [];
     for (const pid of pids) {
       const process = await readProcess(proc, pid, clock);
       if (process === undefined) continue;
+      // Between the list and the reading the pid may have been given to a process of somebody else.
+      if (!(await membership.holds(pid, owner))) continue;
       const { state, ...reading } = process;
       readings.push({ ...reading, ...(await rollupOf(reading, state)) });
     }

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { request } from "node:https";
 import type { Logger } from "pino";
+import { z } from "zod";
 import type { PartKind } from "../api/collection.ts";
 import type { Clock, Random } from "../seams.ts";
 import type { Sink } from "./collect.ts";
@@ -18,24 +19,21 @@ export interface UploadOptions {
   readonly ca: string;
   readonly tokenFile: string;
   readonly collection: string;
-  /** After this long without success, in milliseconds, uploading is given up. */
+  /** This long after its start, in milliseconds, uploading is given up. */
   readonly patienceMs: number;
+  /** Called once when the operator wants nothing more of us: sampling on would be for nobody. */
+  readonly onEnded?: (ended: UploadEnded) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }
 
-export interface Uploader extends Sink {
-  /** Resolves when everything is sent or given up. Throws {@link UploadEnded} when the operator wants nothing more of us. */
-  finish(): Promise<void>;
-}
-
-/** The operator said that this collection is over for us. */
+/** Nothing more can be sent: the operator said that this collection is over for us, or could not be reached. */
 export class UploadEnded extends Error {
   override readonly name = "UploadEnded";
   readonly reason: string;
   constructor(reason: string) {
-    super(`The operator takes nothing more: ${reason}`);
+    super(`Nothing more can be sent to the operator: ${reason}`);
     this.reason = reason;
   }
 }
@@ -45,40 +43,62 @@ const QUEUE_BYTES = 16 * 2 ** 20;
 const REQUEST_TIMEOUT_MS = 20_000;
 const BASE_MS = 250;
 const MAX_MS = 15_000;
+/** A refusal that has to do with one part only, for good. */
+class PartRefused extends Error {
+  override readonly name = "PartRefused";
+  readonly reason: string;
+  constructor(reason: string) {
+    super(`The operator refused the part: ${reason}`);
+    this.reason = reason;
+  }
+}
+
 /** A new leader may not know the collection yet, so a refusal is believed only after this long. */
 const REFUSAL_PATIENCE_MS = 30_000;
 const MAX_ANSWER_BYTES = 4096;
+
+const Body = z.object({
+  reason: z.string().max(64).optional(),
+  detail: z.string().max(500).optional(),
+  received: z.int().nonnegative().optional(),
+});
 
 interface Item {
   readonly kind: PartKind;
   readonly index: number;
   readonly bytes: Uint8Array;
   readonly sha256: string;
-  readonly lines: number | undefined;
+  readonly lines: number;
 }
 
 interface Answer {
   readonly status: number;
   readonly reason: string;
+  readonly detail: string;
   readonly received: number;
   readonly retryAfterMs: number | undefined;
 }
 
-export function createUploader(options: UploadOptions): Uploader {
+export function createUploader(options: UploadOptions): Sink {
   const { clock, random, log } = options;
+  const startedMs = clock.monotonicMs();
   const queue: Item[] = [];
   const lost: { kind: PartKind; index: number; reason: string }[] = [];
   let running: Promise<void> | undefined;
   let ended: UploadEnded | undefined;
 
-  async function put(kind: PartKind, index: number, bytes: Uint8Array, lines?: number): Promise<void> {
+  async function put(kind: PartKind, index: number, bytes: Uint8Array, lines = 0): Promise<void> {
     if (ended !== undefined) throw ended;
     queue.push({ kind, index, bytes, lines, sha256: createHash("sha256").update(bytes).digest("hex") });
     makeRoom();
+    start();
+    // The manifest is the last word, and the caller waits for it.
+    if (kind === "manifest") await settled();
+  }
+
+  function start(): void {
     running ??= drain().finally(() => (running = undefined));
     running.catch(() => undefined);
-    // The manifest lists what was sent, so it waits for the rest, and the caller waits for it.
-    if (kind === "manifest") await finish();
   }
 
   function makeRoom(): void {
@@ -98,61 +118,70 @@ export function createUploader(options: UploadOptions): Uploader {
       try {
         await send(item);
       } catch (error) {
-        if (error instanceof UploadEnded) {
-          ended = error;
+        if (!(error instanceof PartRefused) || item.kind === "manifest") {
+          const end = error instanceof UploadEnded ? error : new UploadEnded(messageOf(error));
+          ended = end;
           queue.length = 0;
-          throw error;
+          options.onEnded?.(end);
+          throw end;
         }
-        throw error;
+        lost.push({ kind: item.kind, index: item.index, reason: error.reason });
+        log.error({ part: `${item.kind}/${item.index}`, reason: error.reason }, "Could not upload a part");
       }
-      queue.splice(queue.indexOf(item), 1);
+      queue.shift();
     }
   }
 
-  async function finish(): Promise<void> {
-    await running;
-    // Something may have been queued at the very moment the last run ended.
-    if (ended === undefined && queue.length > 0) await drain();
+  async function settled(): Promise<void> {
+    // Something may be queued at the very moment at which a run ends.
+    while (ended === undefined && queue.length > 0) {
+      start();
+      await running;
+    }
     if (ended !== undefined) throw ended;
   }
 
   async function send(item: Item): Promise<void> {
-    const since = clock.monotonicMs();
-    let offset: number | undefined = 0;
+    const sinceMs = clock.monotonicMs();
+    let offset = 0;
+    let mismatches = 0;
     for (let failures = 0; ;) {
       const answer = await attempt(item, offset);
-      if (answer !== undefined && (answer.status === 201 || answer.status === 200)) return;
-      if (answer?.status === 202 || (answer?.status === 409 && answer.reason === "OffsetMismatch")) {
+      if (answer?.status === 201 || answer?.status === 200) return;
+      // Only a step forward counts as one: an answer that leads nowhere must not become a busy loop.
+      if (answer?.status === 202 && answer.received > offset && answer.received < item.bytes.length) {
         offset = answer.received;
         failures = 0;
         continue;
       }
-      const waited = clock.monotonicMs() - since;
-      final(item, answer, waited);
+      if (answer?.reason === "ChecksumMismatch") mismatches += 1;
+      refuse(answer, mismatches, clock.monotonicMs() - sinceMs);
+      log.warn(
+        { part: `${item.kind}/${item.index}`, status: answer?.status, reason: answer?.reason },
+        "Could not upload, will try again",
+      );
       failures += 1;
       const cap = Math.min(MAX_MS, BASE_MS * 2 ** Math.min(failures, 10));
       await clock.sleep(answer?.retryAfterMs ?? random.next() * cap);
       // After a lost connection nobody knows what has arrived: ask.
-      offset = answer?.status === 422 ? 0 : ((await progress(item)) ?? offset);
+      offset = (await progress(item)) ?? 0;
     }
   }
 
   /** Throws when trying again cannot help. */
-  function final(item: Item, answer: Answer | undefined, waitedMs: number): void {
-    if (answer !== undefined) {
-      const { status, reason } = answer;
-      if (status === 409 && reason === "AnotherCollector") throw new UploadEnded(reason);
-      if (status === 410) throw new UploadEnded(reason === "" ? "Closed" : reason);
-      if ((status === 401 || status === 403) && waitedMs > REFUSAL_PATIENCE_MS)
-        throw new UploadEnded(`refused with ${status} ${reason}`);
-      if (status === 413 || (status === 409 && reason === "PartExists") || status === 404)
-        throw new UploadEnded(`${item.kind} ${item.index}: ${status} ${reason}`);
-    }
-    if (waitedMs > options.patienceMs) throw new UploadEnded(`no success for ${Math.round(waitedMs / 1000)} s`);
-    log.warn(
-      { part: `${item.kind}/${item.index}`, status: answer?.status, reason: answer?.reason },
-      "Could not upload, will try again",
-    );
+  function refuse(answer: Answer | undefined, mismatches: number, waitedMs: number): void {
+    if (clock.monotonicMs() - startedMs > options.patienceMs)
+      throw new UploadEnded(`the operator could not be reached in time; its last answer was ${told(answer)}`);
+    if (answer === undefined) return;
+    const { status, reason } = answer;
+    if (status === 409 && reason === "AnotherCollector") throw new UploadEnded(reason);
+    if (status === 410) throw new UploadEnded(reason === "" ? "Closed" : reason);
+    if ((status === 401 || status === 403) && waitedMs > REFUSAL_PATIENCE_MS)
+      throw new UploadEnded(`refused with ${told(answer)}`);
+    if (status === 413 || (status === 409 && reason === "PartExists")) throw new PartRefused(reason);
+    // Sent twice, arrived wrong twice: it is not the network.
+    if (mismatches > 1 || reason === "ManifestMismatch") throw new PartRefused(`${reason} ${answer.detail}`.trim());
+    if ([400, 404, 405, 411, 416].includes(status)) throw new PartRefused(told(answer));
   }
 
   async function attempt(item: Item, offset: number): Promise<Answer | undefined> {
@@ -219,23 +248,33 @@ export function createUploader(options: UploadOptions): Uploader {
     });
   }
 
-  return { put, finish, lost: () => lost };
+  return { put, settled, lost: () => lost };
+}
+
+function told(answer: Answer | undefined): string {
+  return answer === undefined ? "none" : `${answer.status} ${answer.reason}`.trim();
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function answerOf(status: number, text: string, retryAfter: string | undefined): Answer {
-  let body: { reason?: unknown; received?: unknown } = {};
-  try {
-    body = JSON.parse(text) as typeof body;
-  } catch {
-    // A proxy's page: the status says enough.
-  }
+  const { reason, detail, received } = bodyOf(text);
   return {
     status,
-    reason: typeof body.reason === "string" ? body.reason : "",
-    received:
-      typeof body.received === "number" && Number.isSafeInteger(body.received) && body.received >= 0
-        ? body.received
-        : 0,
+    reason: reason ?? "",
+    detail: detail ?? "",
+    received: received ?? 0,
     retryAfterMs: retryAfter !== undefined && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined,
   };
+}
+
+/** A proxy's page tells nothing; then the status says enough. */
+function bodyOf(text: string): Partial<z.infer<typeof Body>> {
+  try {
+    return Body.safeParse(JSON.parse(text)).data ?? {};
+  } catch {
+    return {};
+  }
 }

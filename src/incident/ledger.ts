@@ -83,7 +83,7 @@ export function confirmKills(kills: readonly Kill[], victims: readonly KernelVic
     if (victim === undefined || kill.sources.includes("KernelLog") || kill.classification === "NotAKill") return kill;
     return {
       ...kill,
-      classification: victim.global ? "NodeKilled" : victim.podLimit ? "PodLimit" : "ContainerKilled",
+      classification: classOf(kill, victim),
       sources: [...kill.sources, "KernelLog"],
       victim: {
         pid: victim.pid,
@@ -92,4 +92,14 @@ export function confirmKills(kills: readonly Kill[], victims: readonly KernelVic
       },
     };
   });
+}
+
+/**
+ * Whose limit was it? In a pod of one container the kernel charges the kill to the pod's cgroup, whose limit is the container's own: that
+ * is no other limit. Only one that is larger than the container's says that all of the pod together was too much.
+ */
+function classOf(kill: Kill, victim: KernelVictim): Kill["classification"] {
+  if (victim.global) return "NodeKilled";
+  const larger = kill.limitBytes === undefined || (victim.limitBytes ?? 0) > kill.limitBytes;
+  return victim.podLimit && larger ? "PodLimit" : "ContainerKilled";
 }
