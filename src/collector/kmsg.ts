@@ -219,7 +219,9 @@ function withoutOthers(report: OomReport): OomReport {
   const { invokedBy: _invokedBy, userIp: _userIp, ...rest } = report;
   return {
     ...rest,
-    ...(report.oomMemcg === undefined ? {} : { oomMemcg: limitOwner === undefined ? "(outside the pod)" : "(another pod)" }),
+    ...(report.oomMemcg === undefined
+      ? {}
+      : { oomMemcg: limitOwner === undefined ? "(outside the pod)" : "(another pod)" }),
     tasks,
     tasksOmitted: report.tasksOmitted + report.tasks.length - tasks.length,
   };

@@ -141,24 +141,18 @@ function podBelowRoot(components: readonly string[]): PodOfPath {
   return { podUid: dashed(uid), ...(id === undefined ? {} : { containerId: id }) };
 }
 
-/**
- * Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first. `hidden`: it holds processes
- * that this pid namespace cannot name.
- */
-export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly hidden: boolean }> {
+/** Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out. */
+export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly omitted: number }> {
   const pids = new Set<number>();
-  let hidden = false;
   async function walk(path: string, depth: number): Promise<void> {
     const text = await tryReadText(join(path, "cgroup.procs"), PIDS_FILE_BYTES);
-    for (const line of text?.split("\n") ?? []) {
-      if (line === "0") hidden = true;
-      else if (/^\d+$/.test(line)) pids.add(Number(line));
-    }
+    for (const line of text?.split("\n") ?? []) if (/^\d+$/.test(line) && line !== "0") pids.add(Number(line));
     if (depth === 0) return;
     for (const child of await listSubfolders(path)) await walk(join(path, child), depth - 1);
   }
   await walk(directory, NESTED_DEPTH);
-  return { pids: [...pids].toSorted((a, b) => a - b), hidden };
+  const sorted = [...pids].toSorted((a, b) => a - b);
+  return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS) };
 }
 
 /** Which driver and runtime name the cgroups here, for the reader of a pack. */

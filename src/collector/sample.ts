@@ -57,7 +57,6 @@ export function createSampler(options: SamplerOptions): Sampler {
     }
     const cgroup = await readCgroup(join(hierarchy.root, found.path), found.path, hierarchy.version);
     const containers: Container[] = [];
-    const map: { all?: Promise<PidMap> } = {};
     for (const { id, path } of found.containers) {
       const reading = await readCgroup(join(hierarchy.root, path), path, hierarchy.version);
       if (reading === undefined) continue;
@@ -75,14 +74,6 @@ export function createSampler(options: SamplerOptions): Sampler {
       });
     }
     return { uid, ...(cgroup === undefined ? {} : { cgroup }), containers };
-  }
-
-  /** The cgroup's own list where it can be read; else one look at all processes, shared by the containers of the pod. */
-  async function pidsIn(path: string, map: { all?: Promise<PidMap> }): Promise<number[]> {
-    const listed = await pidsOf(join(hierarchy.root, path));
-    if (!listed.hidden) return listed.pids;
-    map.all ??= readPidMap(proc, hierarchy.version);
-    return (await map.all).pidsIn(path);
   }
 
   async function sampleProcesses(pids: readonly number[], owner: Owner): Promise<ProcessReading[]> {
