@@ -266,7 +266,7 @@ async function watch<T extends Tracked>(session: Session<T>, missing: Set<string
   progress.connected = missing === undefined;
 
   const onLine = (buffer: Buffer, start: number, end: number): void => {
-    if (failure !== undefined || session.signal.aborted) return;
+    if (failure !== undefined) return;
     const { type, object } = parseWithoutManagedFields(buffer, start, end) as Envelope;
     const version = object?.metadata?.resourceVersion;
     if (type === "ERROR" || object === undefined || object === null) {

@@ -327,6 +327,20 @@ describe("a stream", () => {
     expect(seen).toBe(12);
   });
 
+  test("is not taken for silent while its reader is busy", async () => {
+    const { url } = await http((_request, response) => {
+      response.write("one\n");
+      setTimeout(() => response.end("two\n"), 300);
+    });
+    const stream = await transportTo(url).stream({ path: "/x", idleTimeoutMs: 100 });
+    const seen: string[] = [];
+    for await (const chunk of stream.body) {
+      seen.push(Buffer.from(chunk).toString());
+      await systemClock.sleep(250);
+    }
+    expect(seen).toEqual(["one\n", "two\n"]);
+  });
+
   test("is closed when its reader leaves", async () => {
     const { url, sockets } = await http((_request, response) => {
       response.write("x\n");
@@ -343,8 +357,10 @@ describe("a stream", () => {
     let written = 0;
     const { url } = await http((_request, response) => {
       const more = (): void => {
-        while (written < 64 * 1024 * 1024 && response.write(Buffer.alloc(65_536))) written += 65_536;
-        response.once("drain", more);
+        if (written >= 64 * 1024 * 1024) return;
+        written += 65_536;
+        if (response.write(Buffer.alloc(65_536))) setImmediate(more);
+        else response.once("drain", more);
       };
       more();
     });
