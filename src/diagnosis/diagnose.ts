@@ -20,7 +20,7 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
   const judgement = judge(seen);
   const { story } = seen;
   const culprit = story === undefined ? undefined : culpritOf(seen, story, judgement);
-  const projection = story === undefined ? undefined : projectionOf(story, judgement);
+  const projection = story === undefined ? undefined : projectionOf(story, judgement, seen.recording.lastSeconds);
   const lines = evidenceOf(seen, judgement);
   return {
     id: identityOf(seen, judgement, culprit),
@@ -52,8 +52,14 @@ function culpritOf(seen: Case, story: ContainerGrowth, { verdict, leader }: Judg
   };
 }
 
-function projectionOf({ container }: ContainerGrowth, { kind, trend }: Judgement): Finding["timeToOOMSeconds"] {
+function projectionOf(
+  { container }: ContainerGrowth,
+  { kind, trend }: Judgement,
+  lastSeconds: number,
+): Finding["timeToOOMSeconds"] {
   if (kind === undefined || kind === "file" || trend === undefined) return undefined;
+  // A container that is gone will not reach its limit any more.
+  if (container.lastSeconds < lastSeconds) return undefined;
   return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);
 }
 

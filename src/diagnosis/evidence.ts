@@ -4,7 +4,7 @@ import type { Finding } from "../api/memoryinvestigation.ts";
 import { type Case, anonAtKill, killsSeen } from "./case.ts";
 import { type ContainerGrowth, incarnations } from "./growth.ts";
 import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
-import { type Judgement, identityResidual, threadRunnerUp } from "./verdict.ts";
+import { type Judgement, identityResidual, otherLivesGrowing, threadRunnerUp } from "./verdict.ts";
 import { bytesText, nameText, sentence, whole } from "./words.ts";
 
 type Line = Finding["evidence"][number];
@@ -19,7 +19,7 @@ export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evi
     if (judgement.trend !== undefined) speaks.push(...trendLines(judgement, judgement.trend, readings));
     kindLines(story, judgement, readings, speaks, against);
     processLines(story, judgement, readings, speaks, against);
-    siblingLines(seen, story, judgement, readings, against);
+    siblingLines(seen, story, judgement, readings, speaks, against);
   }
   const killLine = killLines(seen);
   // A kill with the heap full speaks for a leak and against steadiness.
@@ -87,8 +87,17 @@ function processLines(
 }
 
 /** The same container in other pods, and other containers, that do not grow: a pod without traffic shows nothing, a loaded one does. */
-function siblingLines(seen: Case, story: ContainerGrowth, judgement: Judgement, part: string, against: Line[]): void {
+function siblingLines(
+  seen: Case,
+  story: ContainerGrowth,
+  judgement: Judgement,
+  part: string,
+  speaks: Line[],
+  against: Line[],
+): void {
   if (judgement.kind !== "anon") return;
+  const others = otherLivesGrowing(seen, story).length;
+  if (others > 0) speaks.push(line("anon grows in other pods and lives too", others, "containers", part, ">= 1"));
   for (const other of seen.growths) {
     if (other.container.name !== story.container.name || other.container.podUid === story.container.podUid) continue;
     if (other.anon?.trend !== "Flat") continue;
@@ -122,7 +131,7 @@ export function limitsOf(seen: Case, judgement: Judgement): string[] {
     out.push(`${recording.samplesOmitted} samples were out of order or too many, and were left out.`);
   if (recording.rollupsSkipped.length > 0) {
     out.push(
-      `smaps_rollup was not read everywhere (${recording.rollupsSkipped.map((r) => nameText(r, 32)).join(", ")}).`,
+      `Some reads of smaps_rollup were left out (${recording.rollupsSkipped.map((r) => nameText(r, 32)).join(", ")}).`,
     );
   }
   const manifest = surroundings.manifest;
@@ -164,7 +173,7 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
   if (story.kinds.swap === undefined)
     out.push("The kernel does not account swap to this container: what was swapped out is not seen.");
   if (container.cgroupVersion === 1)
-    out.push("cgroup v1 does not charge socket buffers to the container: sock is not seen.");
+    out.push("On cgroup v1 socket buffers are not charged to the container: sock is not seen.");
   if (container.limitBytes === undefined) out.push("The container has no memory limit of its own.");
   return out;
 }
@@ -173,7 +182,7 @@ function asSentence(text: string): string {
   const clean = nameText(text, 1000);
   const first = clean.slice(0, 1);
   // A signal's name keeps its case: `anon: one step …`.
-  const opened = /^[a-z]+:/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  const opened = /^(?:[a-z]+:|anon )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
 }
 

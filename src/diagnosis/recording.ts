@@ -17,6 +17,9 @@ const MAX_SAMPLES = 4320;
 const MAX_PROCESSES = 2000;
 const MAX_CONTAINERS = 256;
 
+/** Reasons for a missing rollup that are worth telling; NotDue and Gone are the ordinary course. */
+const TOLD_SKIPS: readonly string[] = ["OverBudget", "NoPermission", "TimedOut", "Stopped"];
+
 /** The fields of memory.stat that a finding looks at. */
 export const STAT_FIELDS = [
   "slab_reclaimable",
@@ -215,7 +218,8 @@ function addProcesses(
     const rss = reading.status["RssAnon"];
     pssSum = pss === undefined || pssSum === undefined ? undefined : pssSum + pss;
     rssSum = rss === undefined || rssSum === undefined ? undefined : rssSum + rss;
-    if (reading.rollupSkipped !== undefined && state.skipped.size < 16) state.skipped.add(reading.rollupSkipped);
+    const skip = reading.rollupSkipped;
+    if (skip !== undefined && TOLD_SKIPS.includes(skip)) state.skipped.add(skip);
     const process = processOf(state, container, reading);
     if (process === undefined) {
       left++;

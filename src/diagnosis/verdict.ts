@@ -74,7 +74,8 @@ function judgeAnon(seen: Case, story: ContainerGrowth, growing: readonly HeldKin
     scoreOf(seen, story, trend, growing) +
     (share >= 80 ? 15 : 0) +
     (identityResidual(story) < 0.05 ? 10 : 0) +
-    (killsByAnon(seen) > 0 ? 10 : 0) -
+    (killsByAnon(seen) > 0 ? 10 : 0) +
+    (otherLivesGrowing(seen, story).length > 0 ? 20 : 0) -
     (threads ? 20 : 0);
   const verdict = { verdict: "AnonHeapLeak", kind: "anon", trend, leader, reasons: [] } as const;
   const subKind = anonSubKind(story, trend);
@@ -245,6 +246,16 @@ export function identityResidual({ container }: ContainerGrowth): number {
   const at = times.lastIndexOf(sum.times.at(-1) ?? Number.NaN);
   const anon = values[at] ?? 0;
   return at < 0 || anon <= 0 ? 1 : Math.abs(anon - (sum.values.at(-1) ?? 0)) / anon;
+}
+
+/**
+ * The same container in other pods, and its other lives in this one, that grow by the whole test. Each is a measurement of its own: it
+ * makes up for what a restart takes from the view.
+ */
+export function otherLivesGrowing(seen: Case, story: ContainerGrowth): readonly ContainerGrowth[] {
+  const { name } = story.container;
+  if (name === undefined) return [];
+  return seen.growths.filter((g) => g !== story && g.container.name === name && g.anon?.trend === "Growing");
 }
 
 /** How many of the kernel's reports say that anon was at least 80 % of the limit. */
