@@ -97,14 +97,13 @@ function podSpec(plan: CollectionPlan, node: string, settings: CollectorSettings
           privileged: false,
           allowPrivilegeEscalation: false,
           readOnlyRootFilesystem: true,
-          // SYS_PTRACE: smaps_rollup of other users' processes. SYSLOG: the kernel's log. DAC_READ_SEARCH: cgroup files that only root may read.
+          // SYS_PTRACE: smaps_rollup of other users' processes. SYSLOG: the kernel's log, by the syslog system call; the device rules of containers forbid /dev/kmsg. DAC_READ_SEARCH: cgroup files that only root may read.
           capabilities: { drop: ["ALL"], add: ["SYS_PTRACE", "SYSLOG", "DAC_READ_SEARCH"] },
         },
         terminationMessagePolicy: "FallbackToLogsOnError",
         volumeMounts: [
           { name: "proc", mountPath: "/host/proc", readOnly: true },
           { name: "cgroup", mountPath: "/host/sys/fs/cgroup", readOnly: true },
-          { name: "kmsg", mountPath: "/host/dev/kmsg", readOnly: true },
           { name: "token", mountPath: "/var/run/secrets/oomscope", readOnly: true },
         ],
       },
@@ -112,7 +111,6 @@ function podSpec(plan: CollectionPlan, node: string, settings: CollectorSettings
     volumes: [
       { name: "proc", hostPath: { path: "/proc", type: "Directory" } },
       { name: "cgroup", hostPath: { path: "/sys/fs/cgroup", type: "Directory" } },
-      { name: "kmsg", hostPath: { path: "/dev/kmsg", type: "CharDevice" } },
       {
         name: "token",
         projected: {
