@@ -6,21 +6,22 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import {
+  MAX_COLLECTION_BYTES,
+  MAX_PART_BYTES,
   PACK_SCHEMA,
   type CollectionPlan,
   type Host,
   type Manifest,
   type OomReports,
   type PartKind,
-  type Sample,
 } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
-import { createCostGate, type CostGate } from "./costgate.ts";
-import { isDenied, isGone, type HostRoots } from "./hostfiles.ts";
+import { createCostGate } from "./costgate.ts";
+import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
 import { readKernelLog } from "./kernellog.ts";
 import { createReportParser } from "./kmsg.ts";
-import { kubepodsRoots, memoryHierarchy, type Hierarchy } from "./podcgroups.ts";
+import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 
@@ -49,6 +50,10 @@ export interface CollectOptions {
 /** A readings part is closed after this long, or when it has grown to this size. */
 const PART_MS = 10_000;
 const PART_BYTES = 1024 * 1024;
+/** So that a long collection stays below the number of parts that a pack may have, with those closed for their size. */
+const MAX_TIMED_PARTS = 600;
+/** The rest of a pack's size is for the reports of the kernel. */
+const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 2 * MAX_PART_BYTES;
 
 type Part = Manifest["parts"][number];
 
@@ -58,7 +63,7 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   const started = clock.now().toISOString();
   const parts: Part[] = [];
   const skipped: Manifest["skipped"] = [];
-  const gate = createCostGate(plan.stallBudgetMs);
+  const gate = createCostGate(plan.stallBudgetMs, plan.durationMs);
 
   const hierarchy = await memoryHierarchy(roots.cgroup);
   const host = await readHost(roots, hierarchy);
@@ -67,11 +72,23 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   let samples = 0;
   if (hierarchy === undefined)
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
-  else samples = await takeReadings(options, hierarchy, host, gate, parts, skipped);
-  if (!parts.some((part) => part.kind === "oom-reports"))
-    await hand(options, parts, "oom-reports", 0, JSON.stringify(await readReports(options, host)));
+  else {
+    const kubepods = await kubepodsRoots(hierarchy);
+    const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
+    // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
+    samples = await takeReadings(options, sampler, parts, skipped, async () => {
+      const reports = await readReports(options, host);
+      if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
+    });
+  }
+  if (!parts.some((part) => part.kind === "oom-reports")) {
+    const reports = await readReports(options, host);
+    await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
+    if (reports.unread !== undefined)
+      skipped.push({ what: "oom-reports", reason: "NoPermission", detail: reports.unread });
+  }
 
-  const expected = Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
+  const expected = expectedSamples(plan);
   if (signal.aborted)
     skipped.push({ what: "readings", reason: "Interrupted", detail: `${samples} of ${expected} samples` });
   // The manifest must list exactly what has arrived, so it waits for the rest.
@@ -117,22 +134,24 @@ async function hand(
   await options.sink.put(kind, index, bytes, lines);
 }
 
+/** @returns how many samples were taken. @param afterFirst is called once, after the first of them */
 async function takeReadings(
   options: CollectOptions,
-  hierarchy: Hierarchy,
-  host: Host,
-  gate: CostGate,
+  sampler: Sampler,
   parts: Part[],
   skipped: Manifest["skipped"],
+  afterFirst: () => Promise<void>,
 ): Promise<number> {
   const { plan, clock, signal, log } = options;
-  const kubepods = await kubepodsRoots(hierarchy);
-  const sampler = createSampler({ plan, proc: options.roots.proc, hierarchy, kubepods, gate, clock, host });
   const from = clock.monotonicMs();
+  const partMs = Math.max(PART_MS, plan.durationMs / MAX_TIMED_PARTS);
   let open: string[] = [];
   let openBytes = 0;
+  let allBytes = 0;
   let openedAt = from;
   let index = 0;
+  let taken = 0;
+  let failed = 0;
 
   const close = async (): Promise<void> => {
     if (open.length === 0) return;
@@ -143,40 +162,48 @@ async function takeReadings(
     await hand(options, parts, "readings", index++, lines.join("\n"), lines.length);
   };
 
-  let count = 0;
-  const expected = Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
-  while (count < expected && !signal.aborted) {
-    const sample = await trySample(sampler, count, clock.monotonicMs() - from);
-    if (sample === undefined) log.warn({ index: count }, "Could not take a sample");
-    else {
-      const line = JSON.stringify(sample);
+  const expected = expectedSamples(plan);
+  for (let turn = 0; turn < expected && !signal.aborted; turn++) {
+    try {
+      const line = JSON.stringify(await sampler.take(taken, clock.monotonicMs() - from));
+      const bytes = Buffer.byteLength(line) + 1;
+      if (allBytes + bytes > MAX_READINGS_BYTES) {
+        skipped.push({ what: "readings", reason: "TooLarge", detail: `the pack is full after ${taken} samples` });
+        break;
+      }
       open.push(line);
-      openBytes += line.length;
+      openBytes += bytes;
+      allBytes += bytes;
+      taken += 1;
+      if (taken === 1) await afterFirst();
+    } catch (error) {
+      if (signal.aborted) break;
+      failed += 1;
+      log.warn({ err: error, turn }, "Could not take a sample");
     }
-    count += 1;
-    if (openBytes >= PART_BYTES || clock.monotonicMs() - openedAt >= PART_MS) await close();
+    if (openBytes >= PART_BYTES || clock.monotonicMs() - openedAt >= partMs) await close();
     // Against the plan, not against the last sample: the interval does not drift.
-    const next = from + count * plan.intervalMs - clock.monotonicMs();
-    if (count < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
+    const next = from + (turn + 1) * plan.intervalMs - clock.monotonicMs();
+    if (turn + 1 < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
   }
   await close();
+  if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
   for (const note of sampler.notes()) skipped.push(note);
-  return count;
+  return taken;
 }
 
-async function trySample(sampler: Sampler, index: number, elapsedMs: number): Promise<Sample | undefined> {
-  try {
-    return await sampler.take(index, elapsedMs);
-  } catch (error) {
-    if (isGone(error) || isDenied(error)) return undefined;
-    throw error;
-  }
+function expectedSamples(plan: CollectionPlan): number {
+  return Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
 }
 
-/** The reports that the kernel's log holds now of the plan's pods. */
-async function readReports(options: CollectOptions, host: Host): Promise<OomReports> {
+/** The reports that the kernel's log holds now of the plan's pods, and why it could not be read. */
+async function readReports(
+  options: CollectOptions,
+  host: Host,
+): Promise<{ readonly part: OomReports; readonly unread: string | undefined }> {
   const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
   const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
   const found = parser.finish(await bootTimeMs(options.roots.proc));
-  return { ...found, notes: [...found.notes, ...(log.note === undefined ? [] : [log.note])] };
+  const notes = log.note === undefined ? found.notes : [...found.notes, log.note];
+  return { part: { ...found, notes }, unread: log.note };
 }

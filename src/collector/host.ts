@@ -1,5 +1,5 @@
 /** What a reader must know of the node to understand the numbers. No host name, no addresses. */
-import { access, constants } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
 import type { Host } from "../api/collection.ts";
 import { listFolder, tryReadText, type HostRoots } from "./hostfiles.ts";
 import { kubepodsRoots, namingOf, type Hierarchy } from "./podcgroups.ts";
@@ -40,7 +40,7 @@ export async function readHost(roots: HostRoots, hierarchy: Hierarchy | undefine
   return {
     kernel: (version ?? "unknown").trim(),
     architecture: process.arch,
-    pageSizeBytes: pageSize(meminfo),
+    pageSizeBytes: await pageSize(),
     cpus,
     memTotalBytes: meminfo["MemTotal"] ?? 0,
     swapTotalBytes: meminfo["SwapTotal"] ?? 0,
@@ -52,9 +52,12 @@ export async function readHost(roots: HostRoots, hierarchy: Hierarchy | undefine
   };
 }
 
-/** Node has no sysconf; on arm64 kernels with larger pages the direct map tells, everywhere else pages have 4 KiB. */
-function pageSize(meminfo: Readonly<Record<string, number>>): number {
-  return meminfo["DirectMap64k"] !== undefined && meminfo["DirectMap4k"] === undefined ? 65_536 : 4096;
+/** Node has no sysconf, but the kernel tells every process in its auxiliary vector: pairs of words, AT_PAGESZ is 6 (getauxval(3)). */
+async function pageSize(): Promise<number> {
+  const vector = await readFile("/proc/self/auxv").catch(() => Buffer.alloc(0));
+  for (let at = 0; at + 16 <= vector.length; at += 16)
+    if (vector.readBigUInt64LE(at) === 6n) return Number(vector.readBigUInt64LE(at + 8));
+  return 4096;
 }
 
 async function cpuCount(roots: HostRoots): Promise<number> {

@@ -11,7 +11,7 @@ import { podOfPath } from "./podcgroups.ts";
 const KIB = 1024;
 /** A report is printed in one go, on a slow console as well; a gap this long between two of its lines begins another. */
 const GAP_USEC = 2_000_000;
-const MAX_TASKS = 64;
+const MAX_TASKS = 512;
 /** Of the plan's pods; of more than these the newest are kept. */
 const MAX_REPORTS = 64;
 const MAX_NOTES = 32;

@@ -153,24 +153,32 @@ export type Rollup =
   | { readonly sizes: Record<string, number>; readonly ms: number }
   | { readonly skipped: string; readonly ms: number };
 
-/** /proc/PID/smaps_rollup of exactly this incarnation. Walks the page tables under the target's mmap lock: ask the cost gate first. */
+/**
+ * /proc/PID/smaps_rollup of exactly this incarnation. Walks the page tables under the target's mmap lock: ask the cost gate first.
+ * @param onHeld gets a read that was not answered in time; it resolves when the kernel lets go of it
+ */
 export async function readRollup(
   proc: string,
   process: Pick<ProcessReading, "pid" | "startTicks">,
   clock: Clock,
+  onHeld: (ending: Promise<unknown>) => void = () => undefined,
 ): Promise<Rollup> {
   const from = clock.monotonicMs();
+  const reading = readText(`${proc}/${process.pid}/smaps_rollup`, SMALL);
   const took = (): number => clock.monotonicMs() - from;
   try {
-    const text = await within(readText(`${proc}/${process.pid}/smaps_rollup`, SMALL), READ_TIMEOUT_MS, clock);
+    const text = await within(reading, READ_TIMEOUT_MS, clock);
     const ms = took();
-    const after = parseStat(await readText(`${proc}/${process.pid}/stat`, SMALL));
+    const after = parseStat(await within(readText(`${proc}/${process.pid}/stat`, SMALL), READ_TIMEOUT_MS, clock));
     if (after?.startTicks !== process.startTicks) return { skipped: "Gone", ms };
     return { sizes: parseRollup(text), ms };
   } catch (error) {
     if (isGone(error)) return { skipped: "Gone", ms: took() };
     if (isDenied(error)) return { skipped: "NoPermission", ms: took() };
-    if (error instanceof ReadTimedOut) return { skipped: "TimedOut", ms: took() };
+    if (error instanceof ReadTimedOut) {
+      onHeld(reading.catch(() => undefined));
+      return { skipped: "TimedOut", ms: took() };
+    }
     throw error;
   }
 }

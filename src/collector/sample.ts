@@ -1,10 +1,9 @@
 /** One sample: the node, the cgroups of each pod and its containers, and every process in them. Processes are read one after the other. */
 import { join } from "node:path";
-import type { CollectionPlan, Host, Manifest, ProcessReading, Sample } from "../api/collection.ts";
+import type { CollectionPlan, Manifest, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
-import type { CostGate } from "./costgate.ts";
-import { predictStallMs } from "./costgate.ts";
+import { predictStallMs, type CostGate, type EarlierRead } from "./costgate.ts";
 import { createMembership, type Owner } from "./membership.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
@@ -16,7 +15,6 @@ export interface SamplerOptions {
   readonly kubepods: readonly string[];
   readonly gate: CostGate;
   readonly clock: Clock;
-  readonly host: Host;
 }
 
 export interface Sampler {
@@ -32,10 +30,23 @@ const DEAR_EVERY_MS = 30_000;
 type Pod = Sample["pods"][number];
 type Container = Pod["containers"][number];
 
+/** The kernel may hold a read of ours for as long as it likes, on one of few threads: with this many held, no more are begun. */
+const MAX_HELD = 2;
+/** In one sample; each is about 700 bytes of a line that may not grow without bounds. */
+const MAX_PROCESSES = 2048;
+
+interface RollupState extends EarlierRead {
+  readonly atMs: number;
+}
+
 export function createSampler(options: SamplerOptions): Sampler {
   const { plan, proc, hierarchy, kubepods, gate, clock } = options;
   /** What the last rollup of a process cost, by (pid, start), and when it was. */
-  const rollups = new Map<string, { readonly ms: number; readonly atMs: number }>();
+  let rollups = new Map<string, RollupState>();
+  let seen = new Map<string, RollupState>();
+  let elapsed = 0;
+  let room = MAX_PROCESSES;
+  let held = 0;
   const membership = createMembership(proc, hierarchy, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
@@ -43,6 +54,11 @@ export function createSampler(options: SamplerOptions): Sampler {
     const time = clock.now().toISOString();
     const node = await readNode(proc);
     membership.renew();
+    elapsed = elapsedMs;
+    room = MAX_PROCESSES;
+    // Of processes that are gone nothing is remembered.
+    rollups = seen;
+    seen = new Map();
     const pods: Pod[] = [];
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
@@ -64,13 +80,16 @@ export function createSampler(options: SamplerOptions): Sampler {
       const owner = { podUid: uid, containerId: id };
       const { pids, omitted } = await membership.pidsOf(path, owner);
       if (pids.length === 0) continue; // A cgroup that is left over from a dead container.
-      const processes = await sampleProcesses(pids, owner);
+      const allowed = pids.slice(0, room);
+      room -= allowed.length;
+      const left = omitted + pids.length - allowed.length;
+      const processes = await sampleProcesses(allowed, owner);
       containers.push({
         id,
         ...(name === undefined ? {} : { name }),
         cgroup: reading,
         processes,
-        ...(omitted === 0 ? {} : { processesOmitted: omitted }),
+        ...(left === 0 ? {} : { processesOmitted: left }),
       });
     }
     return { uid, ...(cgroup === undefined ? {} : { cgroup }), containers };
@@ -92,18 +111,22 @@ export function createSampler(options: SamplerOptions): Sampler {
   async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {
     const key = `${process.pid}/${process.startTicks}`;
     const before = rollups.get(key);
+    if (before !== undefined) seen.set(key, before);
     const rss = process.status["VmRSS"];
     // A kernel thread or a zombie has no memory; a task in D may hold the lock that we would wait for.
     if (rss === undefined || state === "Z") return {};
     if (state === "D") return leave(process, "Stopped");
     const now = clock.monotonicMs();
     if (before !== undefined && before.ms > CHEAP_MS && now - before.atMs < DEAR_EVERY_MS)
-      return leave(process, "NotDue");
-    const mappings = before === undefined ? 0 : Math.max(0, before.ms - predictStallMs(rss, 0)) / predictStallMs(0, 1);
-    if (!gate.admits(rss, mappings)) return leave(process, "OverBudget");
-    const rollup = await readRollup(proc, process, clock);
+      return { rollupSkipped: "NotDue" };
+    if (!gate.admits(predictStallMs(rss, before), elapsed)) return leave(process, "OverBudget");
+    if (held >= MAX_HELD) return leave(process, "TimedOut");
+    const rollup = await readRollup(proc, process, clock, (ending) => {
+      held += 1;
+      void ending.finally(() => (held -= 1));
+    });
     gate.paid(rollup.ms);
-    rollups.set(key, { ms: rollup.ms, atMs: now });
+    seen.set(key, { ms: rollup.ms, rssBytes: rss, atMs: now });
     const rollupMs = Math.round(rollup.ms * 100) / 100;
     if ("skipped" in rollup) return { ...leave(process, rollup.skipped), rollupMs };
     return { rollup: rollup.sizes, rollupMs };

@@ -133,12 +133,12 @@ export function createUploader(options: UploadOptions): Sink {
   }
 
   async function settled(): Promise<void> {
-    // Something may be queued at the very moment at which a run ends.
-    while (ended === undefined && queue.length > 0) {
-      start();
-      await running;
-    }
+    await running;
     if (ended !== undefined) throw ended;
+    if (queue.length === 0) return;
+    // Something was queued at the very moment at which the run ended.
+    start();
+    await settled();
   }
 
   async function send(item: Item): Promise<void> {
