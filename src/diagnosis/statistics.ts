@@ -147,6 +147,14 @@ export function largestStepShare({ values }: Series, net: number): number {
   return largest / net;
 }
 
+/** How many rises between neighbours are at least half the largest, when those make four fifths of `net`; 0 otherwise. */
+export function staircaseSteps({ values }: Series, net: number): number {
+  const rises = values.slice(1).map((value, i) => value - (values[i] ?? 0));
+  const largest = Math.max(0, ...rises);
+  const steps = rises.filter((rise) => rise > 0 && rise >= largest / 2);
+  return steps.reduce((sum, step) => sum + step, 0) >= 0.8 * net ? steps.length : 0;
+}
+
 /** The sum of all falls over the sum of all rises between neighbours; 0 when nothing rises. */
 export function fallShare({ values }: Series): number {
   let rises = 0;
@@ -188,7 +196,8 @@ export function valleys({ times, values }: Series): Series {
   return out;
 }
 
-function deepestFall(values: readonly number[]): number {
+/** The largest fall from any earlier peak. */
+export function deepestFall(values: readonly number[]): number {
   let peak = values[0] ?? 0;
   let deepest = 0;
   for (const value of values) {

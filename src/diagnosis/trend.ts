@@ -7,6 +7,7 @@ import {
   type Series,
   type Slope,
   blockMinima,
+  deepestFall,
   fallShare,
   largestStepShare,
   mannKendall,
@@ -14,6 +15,7 @@ import {
   noise,
   smallestDetectableSlope,
   span,
+  staircaseSteps,
   theilSen,
   thirds,
   valleys,
@@ -101,10 +103,10 @@ function shapeOf(series: Series, estimate: Slope, netBytes: number, gateBytes: n
   // Both must be large: one wild point at an end moves the difference, a short burst moves neither the slope nor the floor.
   const growth = Math.min(netBytes, projected);
   const rising = estimate.low > 0 && growth >= gateBytes;
-  if (fallShare(series) > 0.3 && deepEnough(series, gateBytes)) return judgeSawTooth(series, gateBytes);
   if (estimate.high < 0 && Math.max(netBytes, projected) <= -gateBytes) {
     return { trend: "Shrinking", shape: "Falling", reasons: ["it falls"] };
   }
+  if (fallShare(series) > 0.3 && deepestFall(series.values) >= gateBytes) return judgeSawTooth(series, gateBytes);
   const stepShare = largestStepShare(series, netBytes);
   if (netBytes >= gateBytes && stepShare >= 0.5) {
     const percent = Math.round(stepShare * 100);
@@ -117,6 +119,10 @@ function shapeOf(series: Series, estimate: Slope, netBytes: number, gateBytes: n
         shape: "Slight",
         reasons: [`it rises, but by less than the ${mebibytes(gateBytes)} that are demanded; measure longer`],
       };
+    }
+    const [, , last] = thirds(series);
+    if (netBytes >= gateBytes && last.low > 0) {
+      return { trend: "Unknown", shape: "Irregular", reasons: ["it began to grow only at the end; measure longer"] };
     }
     return { trend: "Flat", shape: "Level", reasons: [`no growth of ${mebibytes(gateBytes)} or more`] };
   }
@@ -143,17 +149,12 @@ function judgeRise(series: Series, estimate: Slope, gateBytes: number): Judged {
   if (theilSen(floor).slope < 0.5 * estimate.slope || tau < MIN_TAU) {
     return { trend: "Unknown", shape: "Irregular", reasons: ["its floor does not rise steadily"] };
   }
-  // The interval of the last third needs enough points to mean anything.
-  if (last.low <= 0 && series.times.length >= CONFIRMED_POINTS) {
+  // The interval of the last third needs enough points to mean anything; a staircase stands still most of the time.
+  const steps = staircaseSteps(series, (series.values.at(-1) ?? 0) - (series.values[0] ?? 0));
+  if (last.low <= 0 && series.times.length >= CONFIRMED_POINTS && steps < 3) {
     return { trend: "Unknown", shape: "Irregular", reasons: ["it is not certain that the last third still grows"] };
   }
   return { trend: "Growing", shape: "Line", reasons: ["it rises steadily, and so does its floor, to the end"] };
-}
-
-/** Falls that matter: deeper than noise around a line that goes up. */
-function deepEnough(series: Series, gateBytes: number): boolean {
-  const found = valleys(series);
-  return found.values.length > 0 && range(series.values) >= gateBytes;
 }
 
 function range(values: readonly number[]): number {

@@ -172,6 +172,24 @@ describe("a leak", () => {
     expect((await findingOf([plan])).verdict).toBe("Inconclusive");
   });
 
+  test("of a process that grew in one step, while others make the sum a line, names nobody", async () => {
+    const plan: ContainerPlan = {
+      limit: 1024 * MIB,
+      processes: [
+        { pid: 1, anon: (t) => (t < 150 ? 10 : 140) },
+        { pid: 2, anon: (t) => 160 + 0.5 * t - (t < 150 ? 0 : 130) },
+      ],
+    };
+    const finding = await findingOf([plan]);
+    expect(finding.verdict).toBe("Inconclusive");
+    expect(finding.limits?.join(" ")).toContain("not one process by the whole test");
+  });
+
+  test("seen in two pods at once is surer, but stays below 75 % while it is provisional", async () => {
+    const pod = (n: number): ContainerPlan => ({ pod: `pod-${n}`, id: `c${n}`, processes: [{ pid: n, anon: leak }] });
+    expect((await findingOf([pod(1), pod(2)], { count: 20 }, { context })).confidencePercent).toBe(75);
+  });
+
   test("with many new threads of a stack's size each gives thread stacks as the runner-up", async () => {
     const plan: ContainerPlan = {
       processes: [{ pid: 1, anon: (t) => 20 + 0.5 * t, threads: (t) => 5 + Math.floor(t / 2) }],
