@@ -187,7 +187,7 @@ function asSentence(text: string): string {
 }
 
 /** `readings-0000.ndjson`, or the first and the last of several. */
-export function readingsPart({ surroundings }: Case): string {
+function readingsPart({ surroundings }: Case): string {
   const indexes = (surroundings.manifest?.parts ?? []).filter((p) => p.kind === "readings").map((p) => p.index);
   const last = Math.max(0, ...indexes);
   const first = partFileName("readings", 0);

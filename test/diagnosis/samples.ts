@@ -4,7 +4,7 @@ import type { MemoryKind, ProcessReading, Sample } from "../../src/api/collectio
 export const MIB = 2 ** 20;
 export type Curve = (seconds: number, index: number) => number;
 
-export interface ProcessPlan {
+interface ProcessPlan {
   readonly pid: number;
   readonly startTicks?: number;
   readonly ppid?: number;
