@@ -20,9 +20,12 @@ export interface ContainerGrowth {
   /** anon + swap where there is swap: what a leak is looked for in. */
   readonly anon: Trend | undefined;
   readonly usage: Trend;
-  /** Largest growth first. */
+  /** The eight that grew most, largest growth first. */
   readonly processes: readonly ProcessGrowth[];
 }
+
+/** As many as a finding can hold. */
+const MAX_JUDGED = 8;
 
 export function containerGrowth(container: ContainerRecording): ContainerGrowth {
   const limit = container.limitBytes;
@@ -39,19 +42,23 @@ export function containerGrowth(container: ContainerRecording): ContainerGrowth 
   };
 }
 
+/** Only the processes that grew most are judged, because a judgement costs milliseconds; shares count all of them. */
 function processGrowth(container: ContainerRecording): ProcessGrowth[] {
-  const judged = container.processes.map((process) => {
+  const measured = container.processes.map((process) => {
     const signal = process.pssAnon.times.length > process.rssAnon.times.length / 2 ? "Pss_Anon" : "RssAnon";
-    const anon = signal === "Pss_Anon" ? process.pssAnon : process.rssAnon;
-    return { process, signal, trend: judgeTrend(plus(anon, process.swap), container.limitBytes) } as const;
+    const series = plus(signal === "Pss_Anon" ? process.pssAnon : process.rssAnon, process.swap);
+    return { process, signal, series, net: (series.values.at(-1) ?? 0) - (series.values[0] ?? 0) } as const;
   });
-  const total = judged.reduce((sum, { trend }) => sum + Math.max(0, trend.netBytes), 0);
-  return judged
-    .map((one) => ({
-      ...one,
-      sharePercent: total <= 0 ? 0 : Math.round((100 * Math.max(0, one.trend.netBytes)) / total),
-    }))
-    .toSorted((a, b) => b.trend.netBytes - a.trend.netBytes || a.process.pid - b.process.pid);
+  const total = measured.reduce((sum, { net }) => sum + Math.max(0, net), 0);
+  return measured
+    .toSorted((a, b) => b.net - a.net || a.process.pid - b.process.pid)
+    .slice(0, MAX_JUDGED)
+    .map(({ process, signal, series, net }) => ({
+      process,
+      signal,
+      trend: judgeTrend(series, container.limitBytes),
+      sharePercent: total <= 0 ? 0 : Math.round((100 * Math.max(0, net)) / total),
+    }));
 }
 
 /** Sums two series at the times of the first; a time that the second does not have counts its latest value before. */
