@@ -31,7 +31,7 @@ export interface Credentials {
 }
 
 /** How long what was read counts as fresh. A projected token is renewed by the kubelet long before it expires. */
-export const REREAD_MS = 10_000;
+const REREAD_MS = 10_000;
 /** Forgetting is limited too: a server that answers 401 to everything must not make us run an exec plugin for each request. */
 const REREAD_AFTER_401_MS = 1_000;
 

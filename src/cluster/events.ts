@@ -44,7 +44,7 @@ export interface EventRecorderOptions {
   readonly log?: Log;
 }
 
-export const REPORTING_CONTROLLER = "oomscope.dev/operator";
+const REPORTING_CONTROLLER = "oomscope.dev/operator";
 
 const MAX_QUEUED = 1_000;
 const MAX_REMEMBERED = 2_000;

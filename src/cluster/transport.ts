@@ -81,7 +81,7 @@ const DEFAULT_IDLE_MS = 90_000;
 const DEFAULT_MAX_BYTES = 32 * MIB;
 
 /** `path` with the defined entries of `query`. */
-export function pathWithQuery(path: string, query: Readonly<Record<string, string | undefined>> = {}): string {
+function pathWithQuery(path: string, query: Readonly<Record<string, string | undefined>> = {}): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) parameters.set(name, value);
