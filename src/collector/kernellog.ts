@@ -55,11 +55,21 @@ export async function readKernelLog(kmsg: string, onRecord: OnRecord): Promise<K
   }
 }
 
-/** `prio,seq,usec,flags;text` of /dev/kmsg (Documentation/ABI/testing/dev-kmsg). One record may hold several lines. */
+/**
+ * `prio,seq,usec,flags;text` of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), or nothing for a line that is none. The text of one record
+ * may hold line ends: those of a kernel that prints several lines at once, and those in the name of a process.
+ */
 export function parseKmsgLine(line: string): KernelRecord[] {
   const match = /^\d{1,10},\d{1,20},(\d{1,16}),[^;]{0,64};(.*)$/.exec(line);
   if (match?.[2] === undefined) return [];
-  return match[2].split("\\x0a").map((text) => ({ usec: Number(match[1]), text }));
+  return [{ usec: Number(match[1]), text: unescaped(match[2]) }];
+}
+
+/** The kernel writes a backslash and each byte that is not printable ASCII as \xNN. */
+function unescaped(text: string): string {
+  return text.replaceAll(/(?:\\x[0-9a-f]{2})+/g, (run) =>
+    Buffer.from(run.replaceAll("\\x", ""), "hex").toString("utf8"),
+  );
 }
 
 /** `<prio>[ seconds.micros] text` of the syslog system call; a line without that belongs to the one before. */

@@ -7,11 +7,14 @@ import type { OomReport, OomReports } from "../api/collection.ts";
 import { inNamesOfV2 } from "./cgroup.ts";
 import type { KernelRecord } from "./kernellog.ts";
 import { podOfPath } from "./podcgroups.ts";
+import { parseFlat } from "./procfs.ts";
 
 const KIB = 1024;
 /** A report is printed in one go, on a slow console as well; a gap this long between two of its lines begins another. */
 const GAP_USEC = 2_000_000;
+/** Rows of a table that are kept, the victim's always among them, and rows that are looked at. */
 const MAX_TASKS = 512;
+const MAX_ROWS = 32_768;
 /** Of the plan's pods; of more than these the newest are kept. */
 const MAX_REPORTS = 64;
 const MAX_NOTES = 32;
@@ -64,7 +67,7 @@ export function createReportParser(pageSize: number, podUids: ReadonlySet<string
 
   return {
     feed: ({ usec, text }) => {
-      const invoked = /^(.{1,64}?) invoked oom-killer: /.exec(text);
+      const invoked = /^(.{1,64}?) invoked oom-killer: /s.exec(text);
       if (invoked?.[1] !== undefined) {
         close();
         open = { ...draft(usec), invokedBy: invoked[1] };
@@ -75,7 +78,7 @@ export function createReportParser(pageSize: number, podUids: ReadonlySet<string
       if (suppressed !== null && notes.length < MAX_NOTES)
         notes.push(`oom_kill_process: ${suppressed[1]} callbacks suppressed`);
       // A name of 15 bytes may hold a newline, but never this much: nobody can forge an anchor.
-      const anchor = /^oom-kill:(constraint=CONSTRAINT_.*)$/.exec(text);
+      const anchor = /^oom-kill:(constraint=CONSTRAINT_.*)$/s.exec(text);
       if (anchor?.[1] !== undefined) {
         close();
         done = anchorOf(open !== undefined && isNear(open, usec) ? open : draft(usec), anchor[1]);
@@ -107,11 +110,13 @@ function isNear(report: Draft, usec: number | undefined): boolean {
  * looks like the fields that follow, and the report of such a name is left without an owner rather than given to the wrong one.
  */
 const ANCHOR =
-  /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG)),nodemask=(?:\(null\)|[0-9,-]{1,200}),cpuset=[^,]{0,255},mems_allowed=[0-9,-]{0,200}(?:(,global_oom)|,oom_memcg=([^,]{0,4096})),task_memcg=([^,]{0,4096}),task=(.{0,64}),pid=(\d{1,10}),uid=(\d{1,10})$/;
+  /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG)),nodemask=(?:\(null\)|[0-9,-]{1,200}),cpuset=[^,]{0,255},mems_allowed=[0-9,-]{0,200}(?:(,global_oom)|,oom_memcg=([^,]{0,4096})),task_memcg=([^,]{0,4096}),task=(.*)$/s;
+/** May be missing: the kernel cuts a long line, and syslog breaks one at a name's own line end. */
+const VICTIM = /^(.{0,64}),pid=(\d{1,10}),uid=(\d{1,10})$/s;
 
 function anchorOf(report: Draft, fields: string): Draft {
-  const [, constraint, globally, oomMemcg, taskMemcg, comm, pidText, uid] = ANCHOR.exec(fields) ?? [];
-  if (constraint === undefined || taskMemcg === undefined || comm === undefined) return report;
+  const [, constraint, globally, oomMemcg, taskMemcg, task] = ANCHOR.exec(fields) ?? [];
+  if (constraint === undefined || taskMemcg === undefined || task === undefined) return report;
   report.constraint = constraint as NonNullable<OomReport["constraint"]>;
   report.global = globally !== undefined;
   if (oomMemcg !== undefined) report.oomMemcg = oomMemcg;
@@ -119,19 +124,20 @@ function anchorOf(report: Draft, fields: string): Draft {
   // The victim is always below the limit that was hit.
   if (oomMemcg === undefined || oomMemcg === "/" || `${taskMemcg}/`.startsWith(`${oomMemcg}/`))
     Object.assign(report, podOfPath(taskMemcg));
-  const pid = Number(pidText);
-  const task = report.tasks.find((t) => t.pid === pid);
+  const [, comm, pid, uid] = VICTIM.exec(task) ?? [];
+  if (comm === undefined) return report;
+  const row = report.tasks.find((t) => t.pid === Number(pid));
   report.victim = {
-    pid,
+    pid: Number(pid),
     comm,
     uid: Number(uid),
-    ...(task?.rssAnonBytes === undefined ? {} : { anonRssBytes: task.rssAnonBytes }),
+    ...(row?.rssAnonBytes === undefined ? {} : { anonRssBytes: row.rssAnonBytes }),
   };
   return report;
 }
 
 function within(report: Draft, text: string, pageSize: number): void {
-  const usage = /^memory: usage (\d+)kB, limit (\d+)kB, failcnt (\d+)/.exec(text);
+  const usage = /^memory: usage (\d{1,12})kB, limit (\d{1,12})kB, failcnt (\d{1,15})/.exec(text);
   if (usage !== null) {
     report.usageBytes = Number(usage[1]) * KIB;
     report.limitBytes = Number(usage[2]) * KIB;
@@ -140,38 +146,41 @@ function within(report: Draft, text: string, pageSize: number): void {
   }
   const ip = /^RIP: 0033:(0x[0-9a-f]{1,16})/.exec(text)?.[1];
   if (ip !== undefined) report.userIp = ip;
-  const stat = /^([a-z_]{1,40}) (\d{1,18})$/.exec(text);
-  if (stat?.[1] !== undefined && Object.keys(report.stat).length < 128) report.stat[stat[1]] = Number(stat[2]);
-  const header = /^\[\s*pid\s*\]\s+(.*)$/.exec(text)?.[1];
+  // Some kernels print one statistic in a record, some all of them in one.
+  if (/^[a-z_]{1,40} \d/.test(text)) Object.assign(report.stat, parseFlat(text));
+  const header = /^\[\s*pid\s*\]\s+(.{1,300})$/.exec(text)?.[1];
   if (header !== undefined) report.columns = header.trim().split(/\s+/);
   else if (report.columns !== undefined) taskRow(report, report.columns, text, pageSize);
 }
 
-/** `[ pid ] uid tgid total_vm rss [rss_anon rss_file rss_shmem] pgtables_bytes swapents oom_score_adj name`; the name may hold spaces. */
+/** `[ pid ] uid tgid total_vm rss [rss_anon rss_file rss_shmem] pgtables_bytes swapents oom_score_adj name`; the name may hold anything. */
 function taskRow(report: Draft, columns: readonly string[], text: string, pageSize: number): void {
-  const row = /^\[\s*(\d+)\]\s+(.*)$/.exec(text);
-  if (row?.[2] === undefined) return;
-  const cells = row[2].trim().split(/\s+/);
+  const row = /^\[\s{0,12}(\d{1,10})\]((?:\s{1,20}-?\d{1,15}){1,16}) (.*)$/s.exec(text);
+  const cells = row?.[2]?.trim().split(/\s+/) ?? [];
+  const nameAt = columns.indexOf("name");
+  if (row === null || nameAt < 1) return;
+  // A name of digits looks like one more number; the columns tell where the name begins.
+  const comm = [...cells.slice(nameAt), row[3]].join(" ");
   const at = (name: string): number | undefined => {
     const index = columns.indexOf(name);
-    const value = Number(cells[index]);
-    return index < 0 || !Number.isSafeInteger(value) ? undefined : value;
+    return index < 0 || index >= nameAt || cells[index] === undefined ? undefined : Number(cells[index]);
   };
   const pages = (name: string): number | undefined => {
     const value = at(name);
-    return value === undefined ? undefined : value * pageSize;
+    return value === undefined || value < 0 || value * pageSize > Number.MAX_SAFE_INTEGER
+      ? undefined
+      : value * pageSize;
   };
   const rss = pages("rss");
-  const nameAt = columns.indexOf("name");
-  if (rss === undefined || nameAt < 0) return;
-  if (report.tasks.length >= MAX_TASKS) {
+  if (rss === undefined || cells.length < nameAt) return;
+  if (report.tasks.length >= MAX_ROWS) {
     report.tasksOmitted += 1;
     return;
   }
   const [anon, file, shmem, swap] = [pages("rss_anon"), pages("rss_file"), pages("rss_shmem"), pages("swapents")];
   report.tasks.push({
     pid: Number(row[1]),
-    comm: cells.slice(nameAt).join(" ").slice(0, 64),
+    comm: comm.slice(0, 64),
     rssBytes: rss,
     ...(anon === undefined ? {} : { rssAnonBytes: anon }),
     ...(file === undefined ? {} : { rssFileBytes: file }),
@@ -186,10 +195,12 @@ function taskRow(report: Draft, columns: readonly string[], text: string, pageSi
 function after(report: Draft, text: string): void {
   if (/^Tasks in .* are going to be killed due to memory\.oom\.group set/.test(text)) report.group = true;
   const killed =
-    /Killed process (\d+) \((.*)\) total-vm:(\d+)kB, anon-rss:(\d+)kB, file-rss:(\d+)kB, shmem-rss:(\d+)kB(?:, UID:(\d+) pgtables:(\d+)kB oom_score_adj:(-?\d+))?/.exec(
+    /Killed process (\d{1,10}) \((.{0,64})\) total-vm:(\d{1,12})kB, anon-rss:(\d{1,12})kB, file-rss:(\d{1,12})kB, shmem-rss:(\d{1,12})kB(?:, UID:(\d{1,10}) pgtables:(\d{1,12})kB oom_score_adj:(-?\d{1,5}))?/s.exec(
       text,
     );
-  if (killed === null || report.victim === undefined || Number(killed[1]) !== report.victim.pid) return;
+  if (killed?.[2] === undefined) return;
+  report.victim ??= { pid: Number(killed[1]), comm: killed[2] };
+  if (Number(killed[1]) !== report.victim.pid) return;
   const kb = (index: number): number => Number(killed[index]) * KIB;
   report.victim = {
     ...report.victim,
@@ -202,7 +213,9 @@ function after(report: Draft, text: string): void {
 }
 
 function finish({ columns: _columns, lastUsec: _lastUsec, ...rest }: Draft): OomReport {
-  return { ...rest, stat: inNamesOfV2(rest.stat) };
+  const tasks = rest.tasks.filter((task, row) => row < MAX_TASKS || task.pid === rest.victim?.pid);
+  const tasksOmitted = rest.tasksOmitted + rest.tasks.length - tasks.length;
+  return { ...rest, tasks, tasksOmitted, stat: inNamesOfV2(rest.stat) };
 }
 
 function dated(report: OomReport, bootTimeMs: number | undefined): OomReport {
