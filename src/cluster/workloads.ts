@@ -5,7 +5,7 @@ import type { Store, Tracked } from "./store.ts";
 
 export interface WorkloadStores {
   readonly pods: Store<PodView & Tracked>;
-  readonly replicaSets: Store<ReplicaSetView & Tracked>;
+  readonly replicaSets: Store<ReplicaSetView & Tracked & { readonly podTemplateHash?: string }>;
   readonly workloads: Readonly<
     Record<"Deployment" | "StatefulSet" | "DaemonSet" | "Job", Store<WorkloadView & Tracked>>
   >;
@@ -16,7 +16,7 @@ const DIRECT_OWNERS: ReadonlySet<string> = new Set<TargetKind>(["StatefulSet", "
 /**
  * The workload of a pod: the Deployment behind its ReplicaSet, or its StatefulSet, DaemonSet or Job. A pod of a controller that we do
  * not know (an Argo Rollout, say) is a workload of its own, like a bare pod. A pod that was taken out of its workload is found
- * through the investigation, not here. Undefined: its ReplicaSet has not been seen yet, so ask again.
+ * through the investigation, not here. Undefined: its ReplicaSet has not been seen (yet).
  */
 export function workloadOf(pod: PodView, stores: Pick<WorkloadStores, "replicaSets">): WorkloadKey | undefined {
   const { namespace, ownerKind, ownerName, ownerUid } = pod;
@@ -29,7 +29,29 @@ export function workloadOf(pod: PodView, stores: Pick<WorkloadStores, "replicaSe
   } else if (ownerKind !== undefined && ownerName !== undefined && DIRECT_OWNERS.has(ownerKind)) {
     return { namespace, kind: ownerKind as TargetKind, name: ownerName };
   }
+  const hash = pod.labels[TEMPLATE_HASH];
+  if (ownerUid === undefined && hash !== undefined) return ownerByHash(namespace, hash, stores);
   return { namespace, kind: "Pod", name: pod.name };
+}
+
+/** Label that a Deployment puts on its ReplicaSets and their pods. */
+const TEMPLATE_HASH = "pod-template-hash";
+
+/**
+ * A pod that a ReplicaSet made and that has no owner is between two: it was just released and is about to be adopted again. It is no workload of
+ * its own, and if nobody adopts it, it is nobody's.
+ */
+function ownerByHash(
+  namespace: string,
+  hash: string,
+  stores: Pick<WorkloadStores, "replicaSets">,
+): WorkloadKey | undefined {
+  for (const rs of stores.replicaSets.list(namespace)) {
+    if (rs.podTemplateHash === hash && rs.ownerKind === "Deployment" && rs.ownerName !== undefined) {
+      return { namespace, kind: "Deployment", name: rs.ownerName };
+    }
+  }
+  return undefined;
 }
 
 /** The target itself, as the watches know it. */
