@@ -11,7 +11,7 @@ FROM runtime AS operator
 COPY build/operator/ /opt/oomscope/
 USER 65532:65532
 # The heap is bounded well below the container's limit: a tool against OOM kills must not die of one.
-ENTRYPOINT ["/usr/local/bin/node", "--max-old-space-size=160", "--enable-source-maps", "/opt/oomscope/dist/main.js"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-old-space-size=160", "--max-semi-space-size=2", "--enable-source-maps", "/opt/oomscope/dist/main.js"]
 
 FROM runtime AS collector
 COPY build/collector/ /opt/oomscope/

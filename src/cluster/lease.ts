@@ -15,7 +15,10 @@ export interface ElectorOptions {
   readonly random: Random;
   readonly namespace: string;
   readonly name: string;
-  /** Different for each process: pod name and something random. */
+  /**
+   * No two processes that run at once may share it. The pod's name is right: its next container starts when the last has ended, and then
+   * takes the lease without waiting.
+   */
   readonly identity: string;
   /** Others wait this long after the last renewal that they saw. Whole seconds. Default 15,000. */
   readonly leaseDurationMs?: number;
@@ -172,7 +175,8 @@ class LeaseElector implements Elector {
   #isFree(lease: Lease): boolean {
     const { clock, leaseDurationMs } = this.#options;
     const holder = lease.spec?.holderIdentity ?? "";
-    if (holder === "") return true;
+    // Our own name on it: an earlier process of this very pod, which ended before this one was started.
+    if (holder === "" || holder === this.#options.identity) return true;
     const version = `${lease.metadata.uid ?? ""}/${holder}/${lease.spec?.renewTime ?? ""}/${lease.spec?.leaseTransitions ?? 0}`;
     if (this.#seen?.version !== version) {
       this.#seen = { version, at: clock.monotonicMs() };

@@ -231,6 +231,7 @@ function replicaSetOf(raw: RawWorkload, intern: Interner): TrackedReplicaSet | u
     ...controllerOf(meta, intern),
     ...(revision === undefined ? {} : { revision }),
     ...(hash === undefined ? {} : { podTemplateHash: hash }),
+    ...(raw.spec?.selector === undefined ? {} : { selector: raw.spec.selector }),
     replicas: raw.spec?.replicas ?? 1,
     readyReplicas: raw.status?.readyReplicas ?? 0,
     images: imagesOf(raw, intern),

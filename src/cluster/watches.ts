@@ -57,7 +57,7 @@ export function createWatches(options: WatchOptions): Watches {
     onChange: (event: ChangeEvent<T>) => void,
   ): Reflector<T> {
     const reflector = createReflector<T>({ transport, resource, project, onChange, clock, random, log });
-    reflectors[resource.plural] = reflector as unknown as Reflector<Tracked>;
+    reflectors[resource.plural] = reflector;
     return reflector;
   }
 
