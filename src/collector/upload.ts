@@ -193,7 +193,7 @@ export function createUploader(options: UploadOptions): Sink {
       "content-type": "application/octet-stream",
       "content-length": String(end - offset),
       "x-oomscope-sha256": item.sha256,
-      "x-oomscope-lines": String(item.lines ?? 0),
+      "x-oomscope-lines": String(item.lines),
     };
     return call("PUT", item, headers, item.bytes.subarray(offset, end));
   }
