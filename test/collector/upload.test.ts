@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
@@ -7,7 +7,15 @@ import type { Manifest, PartKind } from "../../src/api/collection.ts";
 import { collect, type Sink } from "../../src/collector/collect.ts";
 import { createUploader, UploadEnded, type UploadOptions } from "../../src/collector/upload.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
-import { COLLECTION, openDoor, TOKEN_A, TOKEN_B, type Door, type DoorOptions } from "../evidence/door.ts";
+import {
+  COLLECTION,
+  openDoor,
+  temporaryFolder,
+  TOKEN_A,
+  TOKEN_B,
+  type Door,
+  type DoorOptions,
+} from "../evidence/door.ts";
 import { CONTAINER, createNodeTree, FIXTURES, planOf, POD } from "./nodetree.ts";
 
 const closing: (() => Promise<void>)[] = [];
@@ -22,7 +30,9 @@ async function door(options: DoorOptions = {}): Promise<Door> {
 }
 
 async function uploader(at: Door, changes: Partial<UploadOptions> = {}, token = TOKEN_A): Promise<Sink> {
-  const tokenFile = join(at.root, "..", `token-${systemRandom.hex(8)}`);
+  const folder = await temporaryFolder();
+  closing.push(() => rm(folder, { recursive: true, force: true }));
+  const tokenFile = join(folder, "token");
   await writeFile(tokenFile, `${token}\n`);
   return createUploader({
     url: `https://127.0.0.1:${at.port}`,
