@@ -7,8 +7,6 @@ import { tryReadText } from "./hostfiles.ts";
 import { parseFlat, parsePressure } from "./procfs.ts";
 
 const SMALL = 64 * 1024;
-/** v1 writes "no limit" as the largest multiple of the page size; anything this large is none. */
-const NO_LIMIT = 2 ** 60;
 
 /** Keys of v2's memory.stat that are kept. */
 const KEPT =
@@ -52,13 +50,11 @@ export async function readCgroup(directory: string, path: string, version: 1 | 2
   return version === 2 ? readV2(directory, path) : readV1(directory, path);
 }
 
+/** Undefined as well for `max`, and for v1's way to write "no limit": the largest multiple of the page size, larger than any safe number. */
 async function number(file: string): Promise<number | undefined> {
-  const text = (await tryReadText(file, 64))?.trim();
-  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
-}
-
-function limit(value: number | undefined): number | undefined {
-  return value === undefined || value >= NO_LIMIT ? undefined : value;
+  const text = (await tryReadText(file, 64))?.trim() ?? "";
+  const value = /^\d{1,20}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : undefined;
 }
 
 async function readV2(directory: string, path: string): Promise<CgroupReading | undefined> {
@@ -79,8 +75,8 @@ async function readV2(directory: string, path: string): Promise<CgroupReading | 
     path,
     version: 2,
     usageBytes: usage,
-    ...optional("limitBytes", limit(max)),
-    ...optional("highBytes", limit(high)),
+    ...optional("limitBytes", max),
+    ...optional("highBytes", high),
     ...optional("peakBytes", peak),
     kinds: kindsV2(stat, swap),
     stat,
@@ -129,7 +125,7 @@ async function readV1(directory: string, path: string): Promise<CgroupReading | 
     path,
     version: 1,
     usageBytes: usage,
-    ...optional("limitBytes", limit(max)),
+    ...optional("limitBytes", max),
     ...optional("peakBytes", peak),
     kinds: {
       ...optional("anon", anon),
