@@ -100,7 +100,9 @@ async function newest(): Promise<MemoryInvestigation | undefined> {
     .InNamespace(namespace ?? "")
     .Get();
   const items = list.items.map((item) =>
-    MemoryInvestigation.safeParse({ apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", ...item }),
+    MemoryInvestigation.safeParse(
+      Object.assign({ apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation" }, item),
+    ),
   );
   return items
     .flatMap((parsed) => (parsed.success ? [parsed.data] : []))

@@ -32,17 +32,9 @@ export const deployments = namespaced("apps", "v1", "deployments", "Deployment")
 export const replicasets = namespaced("apps", "v1", "replicasets", "ReplicaSet");
 export const statefulsets = namespaced("apps", "v1", "statefulsets", "StatefulSet");
 export const daemonsets = namespaced("apps", "v1", "daemonsets", "DaemonSet");
-export const controllerrevisions = namespaced("apps", "v1", "controllerrevisions", "ControllerRevision");
 export const jobs = namespaced("batch", "v1", "jobs", "Job");
-export const cronjobs = namespaced("batch", "v1", "cronjobs", "CronJob");
 export const poddisruptionbudgets = namespaced("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget");
 export const networkpolicies = namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");
-export const horizontalpodautoscalers = namespaced(
-  "autoscaling",
-  "v2",
-  "horizontalpodautoscalers",
-  "HorizontalPodAutoscaler",
-);
 export const leases = namespaced("coordination.k8s.io", "v1", "leases", "Lease");
 export const memoryinvestigations = namespaced(
   "oomscope.dev",
@@ -58,12 +50,6 @@ export const clustermemorypolicies = clusterScoped(
   "ClusterMemoryPolicy",
 );
 export const tokenreviews = clusterScoped("authentication.k8s.io", "v1", "tokenreviews", "TokenReview");
-export const subjectaccessreviews = clusterScoped(
-  "authorization.k8s.io",
-  "v1",
-  "subjectaccessreviews",
-  "SubjectAccessReview",
-);
 
 /** The value of `apiVersion` in objects of this kind. */
 export function apiVersionOf(resource: Resource): string {

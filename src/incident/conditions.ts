@@ -43,8 +43,3 @@ export function timeText(time: Date): string {
 export function clip(text: string, max: number): string {
   return text.length <= max ? text : `${text.slice(0, max - 1)}…`;
 }
-
-/** Status of a condition, `undefined` when it was never set. */
-export function statusOf(conditions: readonly Condition[] | undefined, type: ConditionType): Condition | undefined {
-  return conditions?.find((c) => c.type === type);
-}
