@@ -1,0 +1,11 @@
+##@ Bench
+
+# make bench PODS=50000 BENCH_ARGS="--rate=300 --candidates=ours,client-go"
+PODS ?= 10000
+CHANGES ?= 20000
+BENCH_ARGS ?=
+
+.PHONY: bench
+bench: deps cluster-build-apiserver ## Memory and CPU of our reflector beside client-node's and client-go's: make bench PODS=50000.
+	@command -v go >/dev/null || { echo "go is missing: the bench compares with client-go; install Go 1.26 or newer"; exit 1; }
+	node bench/reflector.ts --pods=$(PODS) --changes=$(CHANGES) $(BENCH_ARGS)
