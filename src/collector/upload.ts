@@ -162,7 +162,9 @@ export function createUploader(options: UploadOptions): Sink {
       );
       failures += 1;
       const cap = Math.min(MAX_MS, BASE_MS * 2 ** Math.min(failures, 10));
-      await clock.sleep(answer?.retryAfterMs ?? random.next() * cap);
+      // An hour that the operator asks for is not ours to give.
+      const leftMs = Math.max(0, startedMs + options.patienceMs - clock.monotonicMs()) + 1;
+      await clock.sleep(Math.min(leftMs, answer?.retryAfterMs ?? random.next() * cap));
       // After a lost connection nobody knows what has arrived: ask.
       offset = (await progress(item)) ?? 0;
     }
