@@ -1,0 +1,158 @@
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { type CollectionPlan, type ProcessReading, Sample } from "../../src/api/collection.ts";
+import { createCostGate } from "../../src/collector/costgate.ts";
+import { kubepodsRoots, memoryHierarchy } from "../../src/collector/podcgroups.ts";
+import { createSampler, type Sampler } from "../../src/collector/sample.ts";
+import { type Clock, systemClock } from "../../src/seams.ts";
+import { CONTAINER, createNodeTree, type NodeTree, OTHER_CONTAINER, OTHER_POD, planOf, POD } from "./nodetree.ts";
+
+const PATH = `/kubepods/burstable/pod${POD}/${CONTAINER}`;
+const trees: NodeTree[] = [];
+afterEach(async () => {
+  for (const tree of trees.splice(0)) await tree.remove();
+});
+
+/** Each look at this clock takes `costMs`: a read that looks before and after itself has taken that long. */
+interface CostlyClock extends Clock {
+  at: number;
+  costMs: number;
+}
+
+function costlyClock(costMs: number): CostlyClock {
+  const clock = {
+    ...systemClock,
+    at: 0,
+    costMs,
+    monotonicMs: () => (clock.at += clock.costMs),
+  };
+  return clock;
+}
+
+interface Setup {
+  readonly tree: NodeTree;
+  readonly clock: CostlyClock;
+  readonly sampler: Sampler;
+  readonly take: (atMs: number) => Promise<Sample>;
+}
+
+async function setup(changes: Partial<CollectionPlan> = {}, costMs = 1): Promise<Setup> {
+  const tree = await createNodeTree(2);
+  trees.push(tree);
+  await tree.cgroup(PATH, [42]);
+  await tree.process(42, PATH);
+  const plan = planOf({ durationMs: 60_000, ...changes });
+  const hierarchy = await memoryHierarchy(tree.roots.cgroup);
+  if (hierarchy === undefined) throw new Error("the tree has no memory hierarchy");
+  const clock = costlyClock(costMs);
+  const sampler = createSampler({
+    plan,
+    proc: tree.roots.proc,
+    hierarchy,
+    kubepods: await kubepodsRoots(hierarchy),
+    gate: createCostGate(plan.stallBudgetMs, plan.durationMs),
+    clock,
+  });
+  let index = 0;
+  const take = async (atMs: number): Promise<Sample> => {
+    clock.at = atMs;
+    return Sample.parse(await sampler.take(index++, atMs));
+  };
+  return { tree, clock, sampler, take };
+}
+
+const processOf = (sample: Sample): ProcessReading | undefined => sample.pods[0]?.containers[0]?.processes[0];
+
+async function setState(tree: NodeTree, state: string): Promise<void> {
+  const file = join(tree.roots.proc, "42", "stat");
+  await writeFile(file, (await readFile(file, "utf8")).replace(/\) [A-Z] /, `) ${state} `));
+}
+
+test("a cheap rollup is taken in each sample, and what it took is told", async () => {
+  const { take } = await setup();
+  for (const at of [0, 5000, 10_000]) {
+    const process = processOf(await take(at));
+    expect(process?.rollup?.["Pss_Anon"]).toBe(27_344 * 1024);
+    expect(process?.rollupMs).toBe(1);
+    expect(process).not.toHaveProperty("rollupSkipped");
+  }
+});
+
+test("a dear rollup is taken every 30 seconds only; what costs nothing is read each time", async () => {
+  const { take } = await setup({}, 8);
+  const taken: (string | undefined)[] = [];
+  for (const at of [0, 5000, 25_000, 31_000, 36_000]) {
+    const process = processOf(await take(at));
+    expect(process?.status["RssAnon"]).toBe(27_344 * 1024);
+    taken.push(process?.rollup === undefined ? process?.rollupSkipped : "taken");
+  }
+  expect(taken).toEqual(["taken", "NotDue", "NotDue", "taken", "NotDue"]);
+});
+
+test("a pid that was given to a new process is a new process: its rollup is due", async () => {
+  const { tree, take } = await setup({}, 8);
+  await take(0);
+  const file = join(tree.roots.proc, "42", "stat");
+  await writeFile(file, (await readFile(file, "utf8")).replace("593600", "700000"));
+  expect(processOf(await take(5000))).toMatchObject({ startTicks: 700_000, rollupMs: 8 });
+});
+
+test("without a budget no rollup is taken, and the manifest will say so", async () => {
+  const { take, sampler } = await setup({ stallBudgetMs: 0 });
+  for (const at of [0, 5000]) {
+    const process = processOf(await take(at));
+    expect(process).toMatchObject({ rollupSkipped: "OverBudget", status: { RssAnon: 27_344 * 1024 } });
+    expect(process).not.toHaveProperty("rollup");
+  }
+  expect(sampler.notes()).toEqual([
+    { what: "smaps_rollup of thumbnail-svc (42)", reason: "OverBudget", detail: "2 times" },
+  ]);
+});
+
+test("when the budget is used up, rollups end and samples go on", async () => {
+  const { take } = await setup({ stallBudgetMs: 8, durationMs: 0 }, 4);
+  const rollups: boolean[] = [];
+  for (const at of [0, 1000, 2000]) rollups.push(processOf(await take(at))?.rollup !== undefined);
+  expect(rollups).toEqual([true, true, false]);
+});
+
+test("a task that waits without interruption is left alone, a dead one has nothing to read", async () => {
+  const { tree, take } = await setup();
+  await setState(tree, "D");
+  expect(processOf(await take(0))).toMatchObject({ rollupSkipped: "Stopped" });
+  await setState(tree, "Z");
+  const dead = processOf(await take(5000));
+  expect(dead).not.toHaveProperty("rollup");
+  expect(dead).not.toHaveProperty("rollupSkipped");
+  await setState(tree, "S");
+  expect(processOf(await take(10_000))).toHaveProperty("rollup");
+});
+
+test("a pod that is gone is told of, and the others are read", async () => {
+  const gone = { namespace: "media", name: "gone", uid: OTHER_POD, role: "Serving" as const, containers: [] };
+  const { take, sampler } = await setup({ pods: [gone, ...planOf().pods] });
+  const { pods } = await take(0);
+  expect(pods[0]).toEqual({ uid: OTHER_POD, containers: [] });
+  expect(pods[1]?.containers).toHaveLength(1);
+  expect(sampler.notes()).toEqual([{ what: `pod ${OTHER_POD}`, reason: "Gone", detail: "1 times" }]);
+});
+
+test("a container that restarted has a new id and no name; what its dead forerunner left is not read", async () => {
+  const { tree, take } = await setup();
+  await tree.cgroup(PATH, []);
+  await rm(join(tree.roots.proc, "42"), { recursive: true });
+  const restarted = PATH.replace(CONTAINER, OTHER_CONTAINER);
+  await tree.cgroup(restarted, [43]);
+  await tree.process(43, restarted);
+  const containers = (await take(0)).pods[0]?.containers;
+  expect(containers?.map(({ id, name }) => [id, name])).toEqual([[OTHER_CONTAINER, undefined]]);
+});
+
+test("a container of very many processes is read in part, and says how many are missing", async () => {
+  const { tree, take } = await setup();
+  await tree.cgroup(PATH, [42, ...Array.from({ length: 999 }, (_, i) => 100_000 + i)]);
+  const container = (await take(0)).pods[0]?.containers[0];
+  expect(container?.processesOmitted).toBe(1000 - 512);
+  expect(container?.processes.map((process) => process.pid)).toEqual([42]);
+});
