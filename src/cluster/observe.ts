@@ -63,6 +63,7 @@ export interface ObserveOptions {
   readonly previousLife: () => Date | undefined;
   readonly startedAt: Date;
   readonly epoch: () => number;
+  readonly settled: ReadonlySet<string>;
   readonly refused: (investigationUid: string) => Refused | undefined;
 }
 
@@ -114,6 +115,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, options),
     epoch: options.epoch(),
+    settled: options.settled,
     refused: Object.fromEntries(investigations.flatMap((i) => pair(i.metadata.uid, options.refused(i.metadata.uid)))),
   };
 }

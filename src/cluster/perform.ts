@@ -91,6 +91,8 @@ async function openInvestigation(
   try {
     options.wrote(await options.api.create(memoryinvestigations, object));
   } catch (error) {
+    // The whole namespace goes, and its pods with it: there is nothing left to explain.
+    if (isApiError(error, "Terminating")) return undefined;
     if (!isApiError(error, "AlreadyExists")) throw error;
     // The name is made from the kill: whoever holds it is about this kill. A live read shows it to the next pass.
     options.wrote(await options.api.get(memoryinvestigations, { namespace: key.namespace, name: action.name }));

@@ -35,6 +35,8 @@ export interface Watches {
   readonly ownWrites: OwnWrites<TrackedInvestigation>;
   /** Investigations as they are known now, our own writes included. */
   investigations(namespace?: string): readonly TrackedInvestigation[];
+  /** Kills of investigations that were deleted while this process watched. */
+  readonly settled: ReadonlySet<string>;
   /** Turns an investigation from the API server into what the stores hold; undefined and a log line when it is none. */
   readInvestigation(raw: unknown): TrackedInvestigation | undefined;
   start(signal: AbortSignal): void;
@@ -96,9 +98,21 @@ export function createWatches(options: WatchOptions): Watches {
     everything,
   );
   const investigationWatch = follow(kinds.memoryinvestigations, readInvestigation, ({ type, object }) => {
-    if (type === "Deleted") ownWrites.forget(object.uid);
+    if (type === "Deleted") {
+      ownWrites.forget(object.uid);
+      settle(object.investigation.status?.ledger ?? []);
+    }
     enqueue(keyText(keyOf(object)));
   });
+
+  const settled = new Set<string>();
+  function settle(kills: readonly string[]): void {
+    for (const id of kills) settled.add(id);
+    for (const oldest of settled) {
+      if (settled.size <= MAX_SETTLED) return;
+      settled.delete(oldest);
+    }
+  }
 
   const stores: Stores = {
     pods: pods.store,
@@ -206,6 +220,7 @@ export function createWatches(options: WatchOptions): Watches {
     stores,
     ownWrites,
     investigations,
+    settled,
     readInvestigation,
     start: (signal) => {
       for (const reflector of Object.values(reflectors)) reflector.start(signal);
@@ -220,6 +235,8 @@ export function createWatches(options: WatchOptions): Watches {
 }
 
 const REPLICASET_LAG_MS = 500;
+/** Kills of deleted investigations that are remembered; older ones have left pod status or the horizon by then. */
+const MAX_SETTLED = 10_000;
 
 /** The queue's key of an investigation's target. */
 export function keyOf(entry: TrackedInvestigation): WorkloadKey {

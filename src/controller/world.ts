@@ -48,6 +48,7 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     previousLife: () => previous,
     startedAt: clock.now(),
     epoch: () => leadership.epoch,
+    settled: watches.settled,
     refused: (uid) => {
       const refused = refusals.get(uid);
       refusals.delete(uid); // It speaks of one attempt; the next observation decides anew.
@@ -66,6 +67,12 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
   };
 
   function noteWrite(raw: ApiObject): void {
+    // The answer to taking the last finalizer from a deleted object shows an object that is no more.
+    const { deletionTimestamp, finalizers } = raw.metadata as {
+      deletionTimestamp?: string;
+      finalizers?: readonly string[];
+    };
+    if (deletionTimestamp !== undefined && (finalizers ?? []).length === 0) return;
     const entry = watches.readInvestigation(raw);
     if (entry !== undefined) watches.ownWrites.wrote(entry);
   }

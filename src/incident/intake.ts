@@ -27,7 +27,7 @@ export function newKills(seen: Observation): Kill[] {
   const kills = seen.pods.flatMap((pod) => killsOf(pod, revisionOf(pod, seen)));
   const victims = Object.values(seen.kernelVictims).flat();
   return confirmKills(kills, victims)
-    .filter((kill) => !known.has(kill.id) && kill.time >= seen.horizon)
+    .filter((kill) => !known.has(kill.id) && !seen.settled.has(kill.id) && kill.time >= seen.horizon)
     .toSorted((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
 }
 

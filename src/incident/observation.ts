@@ -194,6 +194,8 @@ export interface Observation {
   /** Other active investigations: under the same policy, and in the whole cluster. */
   readonly active: { readonly policy: number; readonly cluster: number };
   readonly epoch: number;
+  /** Kills of investigations that a person has deleted: pod status still shows them, but they are settled. */
+  readonly settled: ReadonlySet<string>;
   /** What the door refused when the last plan was carried out, by investigation uid. */
   readonly refused: Readonly<Record<string, Refused>>;
 }

@@ -139,6 +139,7 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
     horizon: at(3600),
     active: { policy: 0, cluster: 0 },
     epoch: 1,
+    settled: new Set(),
     refused: {},
     ...over,
   };

@@ -64,6 +64,11 @@ describe("a kill that nobody has counted", () => {
     expect(actions(anObservation({ pods: killedPods, horizon: at(5) }))).toEqual([]);
   });
 
+  test("opens nothing again when a person has deleted its investigation", () => {
+    const first = status(anObservation({ pods: killedPods, investigations: [anInvestigation("i")] })).ledger ?? [];
+    expect(actions(anObservation({ pods: killedPods, settled: new Set(first) }))).toEqual([]);
+  });
+
   test("opens nothing when no policy selects the workload", () => {
     expect(actions(anObservation({ pods: killedPods, policy: { problem: "NoPolicy", message: "none" } }))).toEqual([]);
   });

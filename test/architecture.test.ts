@@ -1,0 +1,90 @@
+/** The walls of ARCHITECTURE.md, read from the sources: who may import whom, and who may ask the machine for time, chance or its environment. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => ({ name, text: readFileSync(join(root, "src", name), "utf8") }));
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+function importsOf({ name, text }: (typeof sources)[number]): Import[] {
+  const statements = text.matchAll(/^import\s+(type\s+)?(?:[^"']*?\s+from\s+)?["']([^"']+)["'];/gms);
+  return [...statements].map(([, typeOnly, target = ""]) => ({
+    from: name,
+    to: target.startsWith(".") ? relative(join(root, "src"), join(root, "src", dirname(name), target)) : target,
+    typeOnly: typeOnly !== undefined,
+  }));
+}
+
+const imports = sources.flatMap(importsOf);
+const folderOf = (path: string): string => (path.includes("/") ? (path.split("/")[0] ?? "") : path);
+
+describe("the walls", () => {
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    api: ["api"],
+    incident: ["api", "incident"],
+    diagnosis: ["api", "diagnosis"],
+    evidence: ["api", "evidence", "seams.ts"],
+    collector: ["api", "collector", "seams.ts"],
+    cluster: ["api", "incident", "evidence", "cluster", "seams.ts"],
+    controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
+  };
+  test.each(Object.keys(allowed))("%s imports only what lies below it", (folder) => {
+    const broken = imports
+      .filter(({ from, to }) => folderOf(from) === folder && to.endsWith(".ts"))
+      .filter(({ to }) => !allowed[folder]?.includes(folderOf(to)));
+    expect(broken).toEqual([]);
+  });
+
+  test("only the door talks to Kubernetes and undici", () => {
+    const outside = imports.filter(
+      ({ from, to, typeOnly }) =>
+        /^(@kubernetes\/client-node|kubernetes-fluent-client|undici)/.test(to) &&
+        !typeOnly &&
+        folderOf(from) !== "cluster",
+    );
+    expect(outside).toEqual([]);
+  });
+
+  test("decisions and diagnosis do no input or output", () => {
+    const io = imports.filter(
+      ({ from, to }) =>
+        ["incident", "diagnosis"].includes(folderOf(from)) && to.startsWith("node:") && to !== "node:crypto",
+    );
+    expect(io).toEqual([]);
+  });
+});
+
+describe("the seams", () => {
+  const machine =
+    /\b(Date\.now\(|new Date\(\)|setTimeout\(|setInterval\(|setImmediate\(|Math\.random\(|randomUUID\(|performance\.now\(|AbortSignal\.timeout\()|node:timers/;
+  test("nobody but seams.ts asks the machine for time or chance", () => {
+    const found = sources.filter(({ name, text }) => name !== "seams.ts" && machine.test(withoutComments(text)));
+    expect(found.map(({ name }) => name)).toEqual([]);
+  });
+
+  test("only the two processes read the environment", () => {
+    const found = sources.filter(({ text }) => withoutComments(text).includes("process.env"));
+    expect(found.map(({ name }) => name).toSorted()).toEqual(["collector/main.ts", "main.ts"]);
+  });
+});
+
+test("every folder of src stands in the code map", () => {
+  const map = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+  const folders = new Set(sources.map(({ name }) => folderOf(name)).filter((name) => !name.endsWith(".ts")));
+  expect([...folders].filter((folder) => !map.includes(`src/${folder}`))).toEqual([]);
+});
+
+function withoutComments(text: string): string {
+  return text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, "")
+    .replaceAll(/^\s*\/\/.*$/gm, "")
+    .replaceAll(/\s\/\/ .*$/gm, "");
+}
