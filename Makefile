@@ -56,15 +56,15 @@ test: verify test-unit test-integration test-e2e ## Everything: checks, unit, in
 
 .PHONY: test-unit
 test-unit: deps ## Fast tests: no cluster, no root.
-	vitest run --project unit
+	vitest run --project unit --reporter=default --reporter=json --outputFile.json=build/test-results/unit.json
 
 .PHONY: test-integration
 test-integration: deps cluster-build-apiserver ## Against a real kube-apiserver and etcd.
-	vitest run --project integration
+	vitest run --project integration --reporter=default --reporter=json --outputFile.json=build/test-results/integration.json
 
 .PHONY: test-e2e
-test-e2e: deps images cluster-up ## Against a real node: kubelet, containerd, real OOM kills.
-	vitest run --project e2e
+test-e2e: deps images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
+	vitest run --project e2e --reporter=default --reporter=json --outputFile.json=build/test-results/e2e.json
 
 ##@ Build
 

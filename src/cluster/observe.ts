@@ -110,7 +110,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
     surroundings: investigations.some(mayPreserve)
-      ? await readSurroundings(api, key.namespace, pods, replicaSets)
+      ? await readSurroundings(api, key.namespace, pods, replicaSets, investigations.some(choosesPod))
       : NOTHING,
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, options),
@@ -138,6 +138,10 @@ function mayPreserve(investigation: MemoryInvestigation): boolean {
   const { status, metadata } = investigation;
   if (metadata.deletionTimestamp !== undefined || endedAt(investigation) !== undefined) return false;
   return status?.preserved === undefined || status.preserved.state === "Intended";
+}
+
+function choosesPod(investigation: MemoryInvestigation): boolean {
+  return mayPreserve(investigation) && investigation.status?.preserved === undefined;
 }
 
 function hasEnded(id: string, options: ObserveOptions, collections: readonly { id: string; state: string }[]): boolean {

@@ -23,21 +23,24 @@ const podMetrics: Resource = {
   namespaced: true,
 };
 /** The metrics API is a help, not a need: it may be absent or slow. */
-const METRICS_TIMEOUT_MS = 400;
+const METRICS_TIMEOUT_MS = 200;
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** @param choosing a pod is yet to be chosen; otherwise only the selectors are read */
 export async function readSurroundings(
   api: Api,
   namespace: string,
   pods: readonly PodView[],
   replicaSets: readonly ReplicaSetView[],
+  choosing: boolean,
 ): Promise<Surroundings> {
   const [selectors, quotaTight, exclusiveClaims, usageBytes] = await Promise.all([
     readSelectors(api, namespace, replicaSets),
-    readQuota(api, namespace, pods[0]),
-    readExclusiveClaims(api, namespace, pods),
-    readUsage(api, namespace, pods),
+    // Once the pod is chosen these decide nothing any more, and every millisecond counts.
+    choosing ? readQuota(api, namespace, pods[0]) : undefined,
+    choosing ? readExclusiveClaims(api, namespace, pods) : [],
+    choosing ? readUsage(api, namespace, pods) : {},
   ]);
   return {
     ...(selectors === undefined ? {} : { selectors }),

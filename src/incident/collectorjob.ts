@@ -21,7 +21,7 @@ export interface CollectorSettings {
 
 /** Labels by which the operator finds its Jobs and their pods again. */
 export const INVESTIGATION_UID_LABEL = "oomscope.dev/investigation-uid";
-export const COLLECTION_LABEL = "oomscope.dev/collection";
+const COLLECTION_LABEL = "oomscope.dev/collection";
 /** Annotation with the queue's key of the workload. */
 export const WORKLOAD_ANNOTATION = "oomscope.dev/workload";
 

@@ -2,7 +2,6 @@
  * What a decision may rest on: one snapshot of a workload and everything around it, as plain data.
  * The views hold only the fields that decisions read; `cluster/projections.ts` makes them from the API server's JSON.
  */
-import type { Context } from "../api/collection.ts";
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
@@ -221,8 +220,6 @@ export interface KernelVictim {
   readonly podLimit: boolean;
   readonly global: boolean;
 }
-
-export type PackContext = Context;
 
 /** `namespace/Kind/name`, as used for the queue. */
 export function keyText(key: WorkloadKey): string {
