@@ -50,6 +50,8 @@ export interface CollectOptions {
 /** A readings part is closed after this long, or when it has grown to this size. */
 const PART_MS = 10_000;
 const PART_BYTES = 1024 * 1024;
+/** Samples that are due may be late by so much, or by an interval; those that are later are left out. */
+const LATE_MS = 2_000;
 /** So that a long collection stays below the number of parts that a pack may have, with those closed for their size. */
 const MAX_TIMED_PARTS = 600;
 /** The rest of a pack's size is for the reports of the kernel. */
@@ -152,6 +154,8 @@ async function takeReadings(
   let index = 0;
   let taken = 0;
   let failed = 0;
+  let late = 0;
+  const interval = Math.max(1, plan.intervalMs);
 
   const close = async (): Promise<void> => {
     if (open.length === 0) return;
@@ -182,11 +186,20 @@ async function takeReadings(
       log.warn({ err: error, turn }, "Could not take a sample");
     }
     if (openBytes >= PART_BYTES || clock.monotonicMs() - openedAt >= partMs) await close();
+    // Where samples take longer than the interval, catching up would press a node that is in trouble harder, and end too late.
+    const elapsed = clock.monotonicMs() - from;
+    if (elapsed - (turn + 1) * interval > Math.max(interval, LATE_MS)) {
+      const due = Math.min(expected, Math.floor(elapsed / interval));
+      late += due - turn - 1;
+      turn = due - 1;
+    }
     // Against the plan, not against the last sample: the interval does not drift.
-    const next = from + (turn + 1) * plan.intervalMs - clock.monotonicMs();
+    const next = from + (turn + 1) * interval - clock.monotonicMs();
     if (turn + 1 < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
   }
   await close();
+  if (late > 0)
+    skipped.push({ what: "readings", reason: "Late", detail: `${late} samples: one takes longer than the interval` });
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
   for (const note of sampler.notes()) skipped.push(note);
   return taken;
