@@ -10,9 +10,11 @@ import {
   buildCandidates,
   candidateSpec,
   CANDIDATES,
+  DEFAULT_CANDIDATES,
   operatorFlags,
   type CandidateName,
 } from "./reflector/candidates.ts";
+import { clonePods, etcdUrlOf } from "./reflector/clones.ts";
 import { createLoad, type Load } from "./reflector/load.ts";
 import { podName } from "./reflector/pods.ts";
 import { markdownTable, type Result } from "./reflector/table.ts";
@@ -24,6 +26,8 @@ const SETTLE_MS = 3_000;
 
 interface Settings {
   readonly pods: number;
+  /** As many go through the API server; the rest are copies of them in etcd. */
+  readonly made: number;
   readonly changes: number;
   readonly perSecond: number;
   readonly candidates: readonly CandidateName[];
@@ -44,9 +48,10 @@ function readSettings(): Settings {
   const { values } = parseArgs({
     options: {
       pods: { type: "string", default: "10000" },
+      made: { type: "string", default: "10000" },
       changes: { type: "string", default: "20000" },
       rate: { type: "string", default: "500" },
-      candidates: { type: "string", default: CANDIDATES.join(",") },
+      candidates: { type: "string", default: DEFAULT_CANDIDATES.join(",") },
       // Node's flags for our own candidate, instead of those of the operator's image.
       flags: { type: "string" },
     },
@@ -56,6 +61,7 @@ function readSettings(): Settings {
   if (unknown !== undefined) throw new Error(`No candidate ${unknown}; there are ${CANDIDATES.join(", ")}`);
   return {
     pods: count("pods", values.pods),
+    made: Math.min(count("made", values.made), count("pods", values.pods)),
     changes: count("changes", values.changes),
     perSecond: count("rate", values.rate),
     candidates: candidates.filter(isCandidate),
@@ -73,13 +79,24 @@ function settle(): Promise<void> {
   });
 }
 
-async function fill(load: Load, pods: number): Promise<void> {
+/** Says how far something is, at each tenth. */
+function tenths(total: number, what: string): (done: number) => void {
   const from = performance.now();
-  const step = Math.max(1, Math.floor(pods / 10));
-  await load.createPods(pods, (done) => {
-    if (done % step === 0) say(`${done} of ${pods} pods, ${Math.round((performance.now() - from) / 1000)} s`);
-  });
-  say(`A pod has ${await load.podBytes(1)} bytes, one of a later workload ${await load.podBytes(pods - 1)}`);
+  const step = Math.max(1, Math.floor(total / 10));
+  return (done) => {
+    if (done % step === 0) say(`${done} of ${total} ${what}, ${Math.round((performance.now() - from) / 1000)} s`);
+  };
+}
+
+async function fill(load: Load, server: ApiServer, { pods, made }: Settings): Promise<void> {
+  await load.createPods(made, tenths(made, "pods"));
+  if (pods > made) {
+    say(`Copying them until there are ${pods}`);
+    await clonePods(etcdUrlOf(server.etcdPid), made, pods);
+    // The server's cache of watches hears of them from etcd.
+    await settle();
+  }
+  say(`A pod has ${await load.podBytes(1)} bytes, the last one ${await load.podBytes(pods - 1)}`);
 }
 
 interface Listed {
@@ -135,7 +152,12 @@ async function measure(server: ApiServer, load: Load, settings: Settings): Promi
     }
     // What they used while they waited for the others is nobody's change.
     const idle = new Map(running.map(({ candidate }) => [candidate, candidate.cost()]));
-    const seconds = await load.change(settings.pods, settings.changes, settings.perSecond);
+    const seconds = await load.change(
+      settings.pods,
+      settings.changes,
+      settings.perSecond,
+      tenths(settings.changes, "changes"),
+    );
     say(`${settings.changes} changes in ${seconds.toFixed(1)} s`);
     return await Promise.all(running.map((listed) => finish(listed, idle.get(listed.candidate) ?? listed.list)));
   } finally {
@@ -167,14 +189,14 @@ const server = await startApiServer({
     "--max-mutating-requests-inflight=1000",
   ],
 });
-const load = createLoad(server.url, server.ca, server.adminToken);
+const load = createLoad(server.url, server.ca, server.adminToken, settings.made);
 const stop = async (): Promise<void> => {
   await load.close();
   await server.stop();
 };
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 try {
-  await fill(load, settings.pods);
+  await fill(load, server, settings);
   const results = await measure(server, load, settings);
   console.log(
     `${settings.pods} pods, ${settings.changes} changes at ${settings.perSecond}/s; ${cpus().length} CPUs (${cpus()[0]?.model}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux; Node ${process.version} with ${settings.flags.join(" ")}\n`,

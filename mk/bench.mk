@@ -7,5 +7,5 @@ BENCH_ARGS ?=
 
 .PHONY: bench
 bench: deps cluster-build-apiserver ## Memory and CPU of our reflector beside client-node's and client-go's: make bench PODS=50000.
-	@command -v go >/dev/null || { echo "go is missing: the bench compares with client-go; install Go 1.26 or newer"; exit 1; }
+	@command -v $${GO:-go} >/dev/null || { echo "go is missing: the bench compares with client-go; install Go 1.26 or newer, or name it in GO"; exit 1; }
 	node bench/reflector.ts --pods=$(PODS) --changes=$(CHANGES) $(BENCH_ARGS)

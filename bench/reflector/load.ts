@@ -10,7 +10,7 @@ export interface Load {
   /** Makes the namespaces and `count` pods, each with a first status. */
   createPods(count: number, onProgress: (done: number) => void): Promise<void>;
   /** Makes `changes` changes over `pods` pods at no more than `perSecond`. The last one, alone at the end, is to pod 0. Returns the seconds it took. */
-  change(pods: number, changes: number, perSecond: number): Promise<number>;
+  change(pods: number, changes: number, perSecond: number, onProgress: (done: number) => void): Promise<number>;
   /** Bytes of one pod as the API server sends it. */
   podBytes(index: number): Promise<number>;
   close(): Promise<void>;
@@ -40,8 +40,8 @@ async function forEachNumber(count: number, work: (index: number) => Promise<voi
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 }
 
-function statusPatch(index: number, change: number): Call {
-  const { namespace, name } = podName(index);
+function statusPatch(index: number, change: number, made?: number): Call {
+  const { namespace, name } = podName(index, made);
   return {
     method: "PATCH",
     path: `/api/v1/namespaces/${namespace}/pods/${name}/status`,
@@ -50,8 +50,8 @@ function statusPatch(index: number, change: number): Call {
   };
 }
 
-function annotationPatch(index: number, change: number): Call {
-  const { namespace, name } = podName(index);
+function annotationPatch(index: number, change: number, made?: number): Call {
+  const { namespace, name } = podName(index, made);
   return {
     method: "PATCH",
     path: `/api/v1/namespaces/${namespace}/pods/${name}`,
@@ -61,13 +61,14 @@ function annotationPatch(index: number, change: number): Call {
 }
 
 /** Change number `change` of a run: three of four are a kubelet's status, one is an annotation. */
-function changeOf(pods: number, change: number): Call {
+function changeOf(pods: number, change: number, made: number): Call {
   // Another pod each time, in an order that is not that of their names. Pod 0 is left for the end.
   const index = 1 + ((change * 7919) % (pods - 1));
-  return change % 4 === 3 ? annotationPatch(index, change + 1) : statusPatch(index, change + 1);
+  return change % 4 === 3 ? annotationPatch(index, change + 1, made) : statusPatch(index, change + 1, made);
 }
 
-export function createLoad(origin: string, ca: string, token: string): Load {
+/** Pods from number `made` on are copies: only their names differ. */
+export function createLoad(origin: string, ca: string, token: string, made: number): Load {
   const agent = new Agent({ connect: { ca }, connections: CONCURRENCY, pipelining: 1 });
 
   async function send({ method, path, manager, body }: Call): Promise<string> {
@@ -111,18 +112,20 @@ export function createLoad(origin: string, ca: string, token: string): Load {
         onProgress(++done);
       });
     },
-    async change(pods, changes, perSecond) {
+    async change(pods, changes, perSecond, onProgress) {
+      let done = 0;
       const from = performance.now();
       await forEachNumber(changes - 1, async (change) => {
         const due = from + (change * 1000) / perSecond - performance.now();
         if (due > 0) await delay(due);
-        await send(changeOf(pods, change));
+        await send(changeOf(pods, change, made));
+        onProgress(++done);
       });
       await send(statusPatch(0, 1));
       return (performance.now() - from) / 1000;
     },
     async podBytes(index) {
-      const { namespace, name } = podName(index);
+      const { namespace, name } = podName(index, made);
       return Buffer.byteLength(await send({ method: "GET", path: `/api/v1/namespaces/${namespace}/pods/${name}` }));
     },
     close: () => agent.close(),

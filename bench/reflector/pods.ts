@@ -39,11 +39,20 @@ function time(seconds: number): string {
   return new Date(EPOCH_MS + seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
-export function podName(index: number): PodName {
-  const group = workload(index);
+/** Another one for each number below 2^20, which two random ones of one workload would not always be. */
+function suffix(index: number): string {
+  return ((index * 7919 + 123_457) % 2 ** 20).toString(16).padStart(5, "0");
+}
+
+/**
+ * The name of pod `index`. Those from `made` on are copies of the pod `index % made`, with another end of the name that is as long:
+ * they stay in its namespace and workload.
+ */
+export function podName(index: number, made = Number.POSITIVE_INFINITY): PodName {
+  const group = workload(index % made);
   return {
     namespace: `team-${String(group % NAMESPACES).padStart(2, "0")}`,
-    name: `service-${group}-${hex(group, 10)}-${hex(index, 5)}`,
+    name: `service-${group}-${hex(group, 10)}-${suffix(index)}`,
   };
 }
 
