@@ -107,10 +107,11 @@ function isNear(report: Draft, usec: number | undefined): boolean {
 
 /**
  * The kernel prints these fields in this order. No path may hold a comma here: a container can give a cgroup of its own a name that
- * looks like the fields that follow, and the report of such a name is left without an owner rather than given to the wrong one.
+ * looks like the fields that follow, and the report of such a name is left without an owner rather than given to the wrong one. For the same
+ * reason no more than a name, a pid and a uid may follow the last field's name.
  */
 const ANCHOR =
-  /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG)),nodemask=(?:\(null\)|[0-9,-]{1,200}),cpuset=[^,]{0,255},mems_allowed=[0-9,-]{0,200}(?:(,global_oom)|,oom_memcg=([^,]{0,4096})),task_memcg=([^,]{0,4096}),task=(.*)$/s;
+  /^constraint=(CONSTRAINT_(?:NONE|CPUSET|MEMORY_POLICY|MEMCG)),nodemask=(?:\(null\)|[0-9,-]{1,200}),cpuset=[^,]{0,255},mems_allowed=[0-9,-]{0,200}(?:(,global_oom)|,oom_memcg=([^,]{0,4096})),task_memcg=([^,]{0,4096}),task=(.{0,96})$/s;
 /** May be missing: the kernel cuts a long line, and syslog breaks one at a name's own line end. */
 const VICTIM = /^(.{0,64}),pid=(\d{1,10}),uid=(\d{1,10})$/s;
 

@@ -258,9 +258,12 @@ test("a line that the kernel cut gives the report, whose victim the next line na
   expect(report).toMatchObject({ podUid: POD, victim: { pid: 3951, comm: "thumbnail-svc" } });
 });
 
-test("a cpuset that is named like the fields after it cannot blame another pod", () => {
-  const fields = `cpuset=x,mems_allowed=0,global_oom,task_memcg=/kubepods/pod${OTHER_POD},`;
-  expect(parse(records(V1.replace("cpuset=/,", fields)), [OTHER_POD]).reports).toEqual([]);
+test.each([
+  `x,mems_allowed=0,global_oom,task_memcg=/kubepods/pod${OTHER_POD}`,
+  `x,mems_allowed=0,global_oom,task_memcg=/kubepods/pod${OTHER_POD},task=`,
+  `x,mems_allowed=0,global_oom,task_memcg=/kubepods/pod${OTHER_POD},task=y,pid=1,uid=0`,
+])("a cpuset that is named %s, like the fields after it, cannot blame another pod", (name) => {
+  expect(parse(records(V1.replace("cpuset=/,", `cpuset=${name},`)), [OTHER_POD]).reports).toEqual([]);
 });
 
 test("two reports back to back are two, and each has what is its own", () => {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import {
   readProcess,
   readRollup,
 } from "../../src/collector/procfs.ts";
-import { systemClock } from "../../src/seams.ts";
+import { type Clock, systemClock } from "../../src/seams.ts";
 import { FIXTURES } from "./nodetree.ts";
 
 const KIB = 1024;
@@ -148,7 +148,22 @@ test("rollup: the sizes that are told of, in bytes, without the addresses of its
   expect(Object.keys(rollup).every((name) => /^[A-Z]/.test(name))).toBe(true);
 });
 
-test("a process is read whole, or not at all when its pid was given to another meanwhile", async () => {
+test("a process whose pid is given to another between two reads is not read", async () => {
+  await process(7000, { stat: STAT, status: STATUS });
+  let reads = 0;
+  const clock: Clock = {
+    ...systemClock,
+    after: (ms, fn) => {
+      reads += 1;
+      if (reads === 2) writeFileSync(join(proc, "7000", "stat"), STAT.replace("593600", "700000"));
+      return systemClock.after(ms, fn);
+    },
+  };
+  expect(await readProcess(proc, 7000, clock)).toBeUndefined();
+  expect(await readProcess(proc, 7000, systemClock)).toMatchObject({ startTicks: 700_000 });
+});
+
+test("a process is read whole; a rollup only of exactly the process that was asked for", async () => {
   await process(6652, { stat: STAT, status: STATUS, smaps_rollup: recorded("process/smaps_rollup") });
   expect(await readProcess(proc, 6652, systemClock)).toMatchObject({ pid: 6652, startTicks: 593_600, innerPid: 6652 });
   expect(await readProcess(proc, 1, systemClock)).toBeUndefined();

@@ -156,3 +156,16 @@ test("a container of very many processes is read in part, and says how many are 
   expect(container?.processesOmitted).toBe(1000 - 512);
   expect(container?.processes.map((process) => process.pid)).toEqual([42]);
 });
+
+test("a pod of very many containers and processes does not make a sample grow without bounds", async () => {
+  const { tree, take } = await setup();
+  await rm(join(tree.roots.cgroup, PATH), { recursive: true });
+  const pids = Array.from({ length: 512 }, (_, i) => 100_000 + i);
+  for (const digit of "12345") await tree.cgroup(PATH.replace(CONTAINER, digit.repeat(64)), pids);
+  const containers = (await take(0)).pods[0]?.containers ?? [];
+  expect(containers).toHaveLength(5);
+  // Four are read whole, whichever they are, and of the fifth nothing.
+  expect(containers.map((container) => container.processesOmitted ?? 0).toSorted((a, b) => a - b)).toEqual([
+    0, 0, 0, 0, 512,
+  ]);
+});
