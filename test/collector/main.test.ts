@@ -95,7 +95,8 @@ test("ended by a signal, the collector hands over what it has, with a manifest t
 });
 
 test("a collector whose place another has taken ends at once, and not as a failure", async () => {
-  const { door, tree, environment } = await setup({ intervalMs: 50, durationMs: 100 });
+  // It does not wait until it has something to send.
+  const { door, tree, environment } = await setup({ intervalMs: 600_000, durationMs: 600_000 });
   // Somebody else's first part makes the collection theirs.
   const first = await environmentOf(door, tree, { intervalMs: 1000, durationMs: 600_000 }, TOKEN_B);
   start(first);

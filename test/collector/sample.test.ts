@@ -169,3 +169,17 @@ test("a pod of very many containers and processes does not make a sample grow wi
     0, 0, 0, 0, 512,
   ]);
 });
+
+test("without the host's pid namespace, a pid that comes to the container later is found within half a minute", async () => {
+  const { tree, take } = await setup();
+  await tree.cgroup(PATH, []);
+  await tree.process(42, "/system.slice/other.service");
+  const pids = (sample: Sample): number[] | undefined =>
+    sample.pods[0]?.containers[0]?.processes.map((process) => process.pid);
+  expect(pids(await take(0))).toBeUndefined();
+  await tree.process(42, PATH);
+  await tree.process(43, PATH);
+  // A pid that nobody had is looked up at once.
+  expect(pids(await take(5000))).toEqual([43]);
+  expect(pids(await take(35_000))).toEqual([42, 43]);
+});

@@ -203,3 +203,19 @@ test("a bearer whom the operator keeps refusing gives up, in less than its patie
   await expect(sink.settled()).rejects.toThrow("401");
   expect(slept.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(60_000);
 });
+
+test("the part that is on its way is not dropped from a full queue, and what is left arrives", async () => {
+  let serving = false;
+  const at = await door({ server: { serving: () => serving } });
+  const { sink } = await uploader(at);
+  const parts = Array.from({ length: 20 }, (_, index) => ({ kind: "readings" as const, index }));
+  for (const { kind, index } of parts) await sink.put(kind, index, randomBytes(MIB), 1);
+  const lost = sink.lost().map((part) => part.index);
+  expect(lost).toEqual([1, 2, 3, 4]);
+  serving = true;
+  await sink.settled();
+  for (const part of parts) {
+    const { complete } = await at.store.progress(COLLECTION, part);
+    expect(complete).toBe(!lost.includes(part.index));
+  }
+});
