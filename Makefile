@@ -67,6 +67,10 @@ test-integration: deps cluster-build-apiserver ## Against a real kube-apiserver 
 test-e2e: deps images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
 	vitest run --project e2e --reporter=default --reporter=json --outputFile.json=build/test-results/e2e.json
 
+.PHONY: test-chaos
+test-chaos: deps images cluster-up deploy ## The operator killed 50 times, the API server stopped: minutes, on the real node.
+	vitest run --project chaos
+
 ##@ Build
 
 .PHONY: build

@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts"],
+          exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts", "test/**/*.chaos.test.ts"],
         },
       },
       {
@@ -28,6 +28,16 @@ export default defineConfig({
           include: ["test/**/*.e2e.test.ts"],
           testTimeout: 600_000,
           hookTimeout: 1_200_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        // Minutes of faults on the real node; not part of `make test`.
+        test: {
+          name: "chaos",
+          include: ["test/**/*.chaos.test.ts"],
+          testTimeout: 1_200_000,
+          hookTimeout: 600_000,
           fileParallelism: false,
         },
       },

@@ -87,7 +87,9 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
   const store = await createDirectoryStore(settings.evidence.directory, {
     clock,
     maxBytes: settings.evidence.maxBytes,
-    inUse: (collection) => openCollection(watches.investigations(), collection)?.state === "Open",
+    // Until the finding stands in status the pack is needed, also when nothing more will come.
+    inUse: (collection) => isNeeded(watches, collection),
+    onDamage: (problem) => log.warn({ problem }, "Left out a damaged folder of the evidence store"),
   });
   let synced = false;
   let queueStats = () => ({ waiting: 0, working: 0, delayed: 0, failing: 0 });
@@ -268,8 +270,16 @@ function deadWatch(watches: Watches, synced: boolean): string | undefined {
   return undefined;
 }
 
+function isNeeded(watches: Watches, collection: string): boolean {
+  return watches
+    .investigations()
+    .some(
+      ({ investigation: i }) =>
+        endedAt(i) === undefined && i.status?.collections?.some((c) => c.id === collection) === true,
+    );
+}
+
 /** A pack is kept while its investigation works with it, and for a week after; evidence of deleted investigations goes as well. */
 function retention(watches: Watches, collection: string): "InUse" | number {
-  const open = openCollection(watches.investigations(), collection);
-  return open?.state === "Open" ? "InUse" : durationMs(DEFAULT_RETENTION);
+  return isNeeded(watches, collection) ? "InUse" : durationMs(DEFAULT_RETENTION);
 }
