@@ -89,7 +89,8 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
     maxBytes: settings.evidence.maxBytes,
     // Until the finding stands in status the pack is needed, also when nothing more will come.
     inUse: (collection) => isNeeded(watches, collection),
-    onDamage: (problem) => log.warn({ problem }, "Left out a damaged folder of the evidence store"),
+    onDamage: (collection, cause) =>
+      log.warn({ collection, err: cause }, "Left out a damaged folder of the evidence store"),
   });
   let synced = false;
   let queueStats = () => ({ waiting: 0, working: 0, delayed: 0, failing: 0 });

@@ -16,7 +16,7 @@ export function parseFields(text: string): Record<string, number> {
   const fields: Record<string, number> = {};
   for (const line of text.split("\n")) {
     const match = /^([A-Za-z0-9_()]{1,40}):\s+(\d{1,15})(?: (kB))?\s*$/.exec(line);
-    if (match?.[1] !== undefined) fields[match[1]] = Number(match[2]) * (match[3] === "kB" ? KIB : 1);
+    if (match?.[1] !== undefined) fields[match[1]] = clamp(Number(match[2]) * (match[3] === "kB" ? KIB : 1));
   }
   return fields;
 }
