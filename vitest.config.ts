@@ -7,6 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
           exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts", "test/**/*.chaos.test.ts"],
         },
@@ -15,6 +16,7 @@ export default defineConfig({
         // Against a real kube-apiserver and etcd, one set for the whole run.
         test: {
           name: "integration",
+          setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.integration.test.ts"],
           globalSetup: ["test/support/apiserver.setup.ts"],
           testTimeout: 60_000,
