@@ -31,6 +31,8 @@ export interface Candidate {
   stop(): Promise<void>;
 }
 
+const STOP_TIMEOUT_MS = 5_000;
+
 /** Linux has counted in hundredths for /proc on every machine that Node 24 runs on. */
 const TICKS_PER_SECOND = 100;
 
@@ -110,8 +112,11 @@ export function startCandidate(spec: CandidateSpec): Candidate {
     say: (line) => void child.stdin.write(`${line}\n`),
     cost: () => costOf(child.pid ?? 0),
     async stop() {
-      child.kill("SIGKILL");
+      // The end of its input ends it, and lets Node write a profile when it was asked for one.
+      child.stdin.end();
+      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
       await ended;
+      clearTimeout(timer);
     },
   };
 }
