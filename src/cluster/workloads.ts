@@ -29,6 +29,8 @@ export function workloadOf(pod: PodView, stores: Pick<WorkloadStores, "replicaSe
   } else if (ownerKind !== undefined && ownerName !== undefined && DIRECT_OWNERS.has(ownerKind)) {
     return { namespace, kind: ownerKind as TargetKind, name: ownerName };
   }
+  // Taken out of its workload by us: its kills belong to the investigation that did so, and to no workload of the pod's own.
+  if (ownerUid === undefined && pod.labels[PRESERVED_LABEL] !== undefined) return undefined;
   const hash = pod.labels[TEMPLATE_HASH];
   if (ownerUid === undefined && hash !== undefined) return ownerByHash(namespace, hash, stores);
   return { namespace, kind: "Pod", name: pod.name };

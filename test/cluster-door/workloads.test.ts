@@ -57,6 +57,17 @@ describe("the workload of a pod", () => {
     expect(workloadOf(bare(), replicaSets())).toBeUndefined();
   });
 
+  test("of a pod that was taken out of it is found through the investigation, and is never the pod itself", () => {
+    expect(
+      workloadOf(bare({ labels: { "oomscope.dev/preserved": "uid-i" } }), replicaSets(deployment)),
+    ).toBeUndefined();
+  });
+
+  test("of a pod that still has its owner does not change for a label that anybody could set", () => {
+    const pod = aPod("a", { labels: { "oomscope.dev/preserved": "forged" } });
+    expect(workloadOf(pod, replicaSets(deployment))).toMatchObject({ kind: "Deployment" });
+  });
+
   test.each(["StatefulSet", "DaemonSet", "Job"])("is its %s", (kind) => {
     expect(workloadOf(aPod("a", { ownerKind: kind, ownerName: "w" }), replicaSets())).toMatchObject({
       kind,
