@@ -26,8 +26,6 @@ export interface Packs {
   session(collection: string): SessionView | undefined;
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
-  /** Remembers that the store had no room for a collection. */
-  refuse(collection: string, why: string): void;
   /** Forgets what was read of collections that are over. */
   forget(collection: string): void;
 }
@@ -38,7 +36,6 @@ const KEEP = 64;
 export function createPacks({ store, read, readManifest, enqueue, log }: PacksOptions): Packs {
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
-  const refused = new Map<string, string>();
   const underWay = new Set<string>();
   let chain: Promise<void> = Promise.resolve();
 
@@ -64,7 +61,6 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
         if (found !== undefined) keep(manifests, collection, found);
       });
     }
-    const why = refused.get(collection);
     return {
       collection,
       ...(info.podUid === undefined ? {} : { started: `${info.firstSeen.slice(0, 19)}Z` }),
@@ -72,7 +68,6 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
       parts: info.parts.length,
       bytes: info.bytes,
       closed: manifest !== undefined,
-      ...(why === undefined ? {} : { refused: why }),
       ...(manifest === undefined
         ? {}
         : {
@@ -107,11 +102,9 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
     session,
     finding,
     victims: (collection) => readings.get(collection)?.victims ?? [],
-    refuse: (collection, why) => keep(refused, collection, why),
     forget: (collection) => {
       readings.delete(collection);
       manifests.delete(collection);
-      refused.delete(collection);
     },
   };
 }

@@ -373,7 +373,6 @@ function endOfJob(
   session: SessionView | undefined,
   now: Date,
 ): { readonly reason: Reason; readonly message: string } | undefined {
-  if (session?.refused !== undefined) return { reason: "StorageFull", message: session.refused };
   if (job.failed) {
     return job.failedReason === "DeadlineExceeded"
       ? { reason: "CollectorTimedOut", message: `its Job ran past its deadline${podText(seen, collection)}` }

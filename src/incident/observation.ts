@@ -150,8 +150,6 @@ export interface SessionView {
     readonly sha256: string;
     readonly skipped: readonly string[];
   };
-  /** The store refuses more: the reason. */
-  readonly refused?: string;
 }
 
 /** What is known of the active investigation's surroundings; read live when the plan may need it. */

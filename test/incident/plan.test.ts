@@ -430,6 +430,18 @@ describe("collection and end", () => {
     });
   });
 
+  test.each(["Forbidden", "StorageFull"] as const)("says %s when the Job could not be started", (reason) => {
+    const refused = {
+      "uid-i": { action: "CreateCollectionJob", reason, message: "the API server or the store said no" },
+    };
+    const seen = { ...running(), jobs: {}, refused };
+    expect(status(seen).collections?.[0]).toMatchObject({
+      state: "Failed",
+      reason,
+      message: "the API server or the store said no",
+    });
+  });
+
   test("says that the node is gone", () => {
     expect(status(running({ nodes: {} })).collections?.[0]).toMatchObject({ state: "Failed", reason: "NodeGone" });
   });
