@@ -38,8 +38,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   OwnerCannotReplace: { on: ["Hold"], advice: "Nothing. StatefulSets and DaemonSets have no other way." },
   SelectorsUnknown: {
     on: ["Hold"],
-    advice:
-      "Check that the operator may list services, poddisruptionbudgets, networkpolicies and horizontalpodautoscalers in the namespace.",
+    advice: "Check that the operator may list services, poddisruptionbudgets and networkpolicies in the namespace.",
   },
   SelectorInescapable: {
     on: ["Hold"],

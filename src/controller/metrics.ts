@@ -8,7 +8,6 @@ export interface Metrics {
   acted(action: string, outcome: "done" | "refused"): void;
   kill(classification: string): void;
   ended(result: string): void;
-  uploadRefused(): void;
 }
 
 export function createMetrics(
@@ -46,11 +45,6 @@ export function createMetrics(
     name: "oomscope_investigations_total",
     help: "Investigations that have ended, by result.",
     labelNames: ["result"],
-    registers,
-  });
-  const refusals = new Counter({
-    name: "oomscope_evidence_refused_total",
-    help: "Collections that the evidence store had no room for.",
     registers,
   });
   registry.registerMetric(
@@ -93,6 +87,5 @@ export function createMetrics(
     acted: (action, outcome) => actions.inc({ action, outcome }),
     kill: (classification) => kills.inc({ classification }),
     ended: (result) => results.inc({ result }),
-    uploadRefused: () => refusals.inc(),
   };
 }
