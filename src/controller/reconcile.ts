@@ -9,7 +9,7 @@ import { keyText, type Observation, type Refused, type WorkloadKey } from "../in
 import { plan, type Plan } from "../incident/plan.ts";
 import { sameStatus } from "./samestatus.ts";
 
-/** The world as the loop needs it: four verbs. `cluster/world.ts` is the real one. */
+/** The world as the loop needs it: four verbs. `controller/world.ts` is the real one. */
 export interface World {
   /** One snapshot. Throws when something that the decision needs could not be read. */
   observe(key: WorkloadKey): Promise<Observation>;

@@ -201,6 +201,10 @@ function diagnose(
 ): Step {
   const id = collecting.evidence?.id ?? "";
   const finding = seen.findings[id];
+  if (finding === undefined && seen.sessions[id] === undefined) {
+    const gone = "The evidence had arrived, but the store no longer has it; it lives as long as the operator's volume";
+    return end(investigation, common, facts, "Failed", "CollectorLost", gone, preserving, collecting);
+  }
   if (finding === undefined) {
     const reading = fact("Diagnosed", "Unknown", "Diagnosing", "The pack is being read");
     return progress(investigation, common, [...facts, reading], "Diagnosing", preserving, {

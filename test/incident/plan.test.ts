@@ -503,6 +503,18 @@ describe("collection and end", () => {
     });
   });
 
+  test("ends honestly when the store has lost the evidence that had arrived", () => {
+    const seen = running();
+    const id = idOf(seen);
+    const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
+    const closed = written({
+      ...seen,
+      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest } },
+    });
+    expect(status({ ...closed, sessions: {} })).toMatchObject({ result: "Failed" });
+    expect(condition({ ...closed, sessions: {} }, "Succeeded")?.reason).toBe("CollectorLost");
+  });
+
   test("waits for a pod when none runs", () => {
     const seen = {
       ...observing,
