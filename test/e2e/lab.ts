@@ -40,11 +40,12 @@ export async function freshNamespace(name: string): Promise<void> {
   await K8s(kind.Namespace).Apply({ metadata: { name } });
 }
 
-/** Sleeps until SIGUSR2, then takes memory until the kernel ends it. */
+/** Sleeps until SIGUSR2, then takes memory until the kernel ends it. The file says that it listens: before that, a signal to pid 1 is lost. */
 const EATER = `
 process.on("SIGUSR2", () => { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); });
 setInterval(() => undefined, 1000);
-process.on("SIGTERM", () => process.exit(0));`;
+process.on("SIGTERM", () => process.exit(0));
+require("node:fs").writeFileSync("/tmp/listens", "");`;
 
 /** A Deployment whose pods die of OOM on command. */
 export async function deployEater(namespace: string, name: string, replicas: number): Promise<void> {
@@ -77,9 +78,10 @@ export async function ready(namespace: string, names: readonly string[]): Promis
   for (const name of names) await kubectl("-n", namespace, "rollout", "status", `deployment/${name}`, "--timeout=300s");
 }
 
-/** Sends the signal to the pod's own process; returns when it was sent, not when the pod is dead. */
+/** Sends the signal to the pod's own process once that listens (a container is Ready earlier); returns when it was sent, not when the pod is dead. */
 export async function kill(namespace: string, pod: string): Promise<void> {
-  await kubectl("-n", namespace, "exec", pod, "--", "sh", "-c", "kill -USR2 1");
+  const wait = "for i in $(seq 600); do [ -f /tmp/listens ] && break; sleep 0.1; done; [ -f /tmp/listens ]";
+  await kubectl("-n", namespace, "exec", pod, "--", "sh", "-c", `${wait} && kill -USR2 1`);
 }
 
 export interface Investigation {
