@@ -209,24 +209,24 @@ export type Host = z.infer<typeof Host>;
  * The kinds of parts. A client never names a file: a part is a kind and a number.
  * `context` is the operator's own (workload, revisions, kills); a collector may not write it.
  */
-export const PART_KINDS = ["host", "readings", "oom-reports", "context", "manifest"] as const;
+export const PART_KINDS = ["host", "readings", "mappings", "profile", "oom-reports", "context", "manifest"] as const;
 export type PartKind = (typeof PART_KINDS)[number];
-export const COLLECTOR_PART_KINDS: readonly PartKind[] = ["host", "readings", "oom-reports", "manifest"];
+export const COLLECTOR_PART_KINDS: readonly PartKind[] = PART_KINDS.filter((kind) => kind !== "context");
+
+/** What the files of a kind end with, for the kinds that have more than one part; every other kind is one JSON file, number 0. */
+export const NUMBERED_KINDS: Readonly<Partial<Record<PartKind, string>>> = {
+  readings: "ndjson",
+  mappings: "json",
+  profile: "json",
+};
 
 /** File name of a part inside a pack, such as `readings-0003.ndjson`. */
 export function partFileName(kind: PartKind, index: number): string {
-  switch (kind) {
-    case "readings":
-      return `readings-${String(index).padStart(4, "0")}.ndjson`;
-    case "host":
-    case "oom-reports":
-    case "context":
-    case "manifest":
-      return `${kind}.json`;
-  }
+  const ending = NUMBERED_KINDS[kind];
+  return ending === undefined ? `${kind}.json` : `${kind}-${String(index).padStart(4, "0")}.${ending}`;
 }
 
-/** Only `readings` has more than one part; no collection has more than this many. */
+/** No kind has more parts than this in one collection. */
 export const MAX_PART_INDEX = 999;
 /** A larger part is refused. */
 export const MAX_PART_BYTES = 16 * 2 ** 20;

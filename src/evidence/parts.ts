@@ -2,7 +2,7 @@
  * Which names may lie in a collection's folder, and which may be asked for from outside?
  * A client names a kind and a number and nothing else; every file name is made here or in the contract.
  */
-import { MAX_PART_INDEX, PART_KINDS, type PartKind, partFileName } from "../api/collection.ts";
+import { MAX_PART_INDEX, NUMBERED_KINDS, PART_KINDS, type PartKind, partFileName } from "../api/collection.ts";
 
 export interface PartId {
   readonly kind: PartKind;
@@ -11,7 +11,7 @@ export interface PartId {
 
 const COLLECTION_ID = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 const SHA256 = /^[0-9a-f]{64}$/;
-const READINGS_FILE = /^readings-([0-9]{4})\.ndjson$/;
+const NUMBERED_FILE = /^([a-z]+)-([0-9]{4})\./;
 const INCOMING_FILE = /^\.incoming-([0-9]{1,12})-([0-9a-f]{64})-([a-z0-9.-]{1,40})$/;
 
 /** A collection's id is a DNS label: it is the Job's name, a folder's name and a part of a URL, and means the same in all three. */
@@ -24,20 +24,17 @@ export function isSha256(text: string): boolean {
   return SHA256.test(text);
 }
 
-/** Only `readings` has numbers other than 0. */
+/** Only some kinds have numbers other than 0. */
 export function isPartIndex(kind: PartKind, index: number): boolean {
-  return Number.isInteger(index) && index >= 0 && index <= (kind === "readings" ? MAX_PART_INDEX : 0);
+  return Number.isInteger(index) && index >= 0 && index <= (NUMBERED_KINDS[kind] === undefined ? 0 : MAX_PART_INDEX);
 }
 
 /** The part a file name stands for, or undefined for every name that `partFileName` would not make. */
 export function parsePartFileName(name: string): PartId | undefined {
-  const readings = READINGS_FILE.exec(name)?.[1];
-  if (readings !== undefined) {
-    const index = Number(readings);
-    return isPartIndex("readings", index) ? { kind: "readings", index } : undefined;
-  }
-  const kind = PART_KINDS.find((kind) => kind !== "readings" && partFileName(kind, 0) === name);
-  return kind === undefined ? undefined : { kind, index: 0 };
+  const [, prefix, digits] = NUMBERED_FILE.exec(name) ?? [];
+  const index = Number(digits ?? 0);
+  const kind = PART_KINDS.find((kind) => (prefix === undefined || prefix === kind) && partFileName(kind, index) === name);
+  return kind !== undefined && isPartIndex(kind, index) ? { kind, index } : undefined;
 }
 
 /** What an unfinished part says about itself in its own file name, so that a restart needs no other memory. */
