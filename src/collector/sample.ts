@@ -1,11 +1,14 @@
 /** One sample: the node, the cgroups of each pod and its containers, and every process in them. Processes are read one after the other. */
 import { join } from "node:path";
-import type { CollectionPlan, Manifest, ProcessReading, Sample } from "../api/collection.ts";
+import type { CollectionPlan, Manifest, NodeReading, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
 import { predictRollup, type CostGate, type EarlierRead } from "./costgate.ts";
+import { createDescriptors } from "./descriptors.ts";
 import { surveyMappings } from "./mapfiles.ts";
 import { createMembership, type Owner } from "./membership.ts";
+import { createNeighbours } from "./neighbours.ts";
+import { createNetworks, machineSockets } from "./networks.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
 
@@ -48,13 +51,18 @@ export function createSampler(options: SamplerOptions): Sampler {
   let elapsed = 0;
   let room = MAX_PROCESSES;
   const membership = createMembership(proc, hierarchy, clock);
+  const neighbours = createNeighbours(hierarchy, kubepods, clock);
+  const descriptors = createDescriptors(proc);
+  const networks = createNetworks(proc, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
   async function take(index: number, elapsedMs: number): Promise<Sample> {
     const time = clock.now().toISOString();
-    const node = await readNode(proc);
+    const node = await nodeReading();
     gate.node(node.meminfo);
     membership.renew();
+    descriptors.renew();
+    networks.renew();
     elapsed = elapsedMs;
     room = MAX_PROCESSES;
     // Of processes that are gone nothing is remembered.
@@ -63,7 +71,16 @@ export function createSampler(options: SamplerOptions): Sampler {
     const pods: Pod[] = [];
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
-    return { index, time, elapsedMs: Math.round(elapsedMs), node, pods };
+    const read = await networks.read();
+    const sockets = read.length === 0 ? {} : { networks: read };
+    return { index, time, elapsedMs: Math.round(elapsedMs), node, ...sockets, pods };
+  }
+
+  async function nodeReading(): Promise<NodeReading> {
+    const node = await readNode(proc);
+    const sockets = await machineSockets(proc, clock);
+    const cgroups = await neighbours.read();
+    return { ...node, ...(sockets === undefined ? {} : { sockets }), ...(cgroups === undefined ? {} : { cgroups }) };
   }
 
   async function samplePod(uid: string, names: ReadonlyMap<string, string>): Promise<Pod> {
@@ -104,9 +121,16 @@ export function createSampler(options: SamplerOptions): Sampler {
       // Between the list and the reading the pid may have been given to a process of somebody else.
       if (!(await membership.holds(pid, owner))) continue;
       const { state, ...reading } = process;
-      readings.push({ ...reading, ...(await rollupOf(reading, state)) });
+      readings.push({ ...reading, ...openOf(pid), ...(await rollupOf(reading, state)) });
     }
     return readings;
+  }
+
+  function openOf(pid: number): Partial<ProcessReading> {
+    const open = descriptors.of(pid);
+    if (open.descriptorsSkipped !== undefined) note("descriptors", open.descriptorsSkipped);
+    const networkNamespace = networks.namespaceOf(pid);
+    return { ...open, ...(networkNamespace === undefined ? {} : { networkNamespace }) };
   }
 
   async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {

@@ -90,13 +90,17 @@ export function createSnapshots(
 
 type Skipped = MappingSnapshot["skipped"][number];
 
-/** The processes of a sample that have memory. */
-export function candidatesOf(sample: Pick<Sample, "pods">): Candidate[] {
-  return sample.pods.flatMap((pod) =>
+/** The processes of a sample, of pods and of a target without a cluster. */
+export function candidatesOf(sample: {
+  readonly pods: Sample["pods"];
+  readonly local?: { readonly processes: readonly ProcessReading[] } | undefined;
+}): Candidate[] {
+  const ofPods = sample.pods.flatMap((pod) =>
     pod.containers.flatMap((container) =>
       container.processes.map((process) => ({ podUid: pod.uid, containerId: container.id, process })),
     ),
   );
+  return [...ofPods, ...(sample.local?.processes ?? []).map((process) => ({ process }))];
 }
 
 /** Reads the mappings of the candidates. Never throws for what a process does; what was left out stands in `skipped`. */
