@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDescriptors, kindOf } from "../../src/collector/descriptors.ts";
 import { createNetworks, machineSockets, parseSockstat } from "../../src/collector/networks.ts";
 import { systemClock } from "../../src/seams.ts";
-import { FUZZ_RUNS } from "./smapstext.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "./smapstext.ts";
 
 const children: ChildProcessByStdio<Writable, Readable, null>[] = [];
 let proc = "";
@@ -50,21 +50,25 @@ test.each([
   expect(kindOf(target)).toBe(kind);
 });
 
-test("a kind never holds what the target has written", () => {
-  const kinds = /^(?:socket|pipe|memfd|tmpfs|device|file|deleted|other|anon_inode:[a-z_-]{1,12})$/;
-  fc.assert(
-    fc.property(
-      fc.oneof(
-        fc.string({ unit: "binary" }),
-        fc.string().map((text) => `anon_inode:[${text}`),
+test(
+  "a kind never holds what the target has written",
+  () => {
+    const kinds = /^(?:socket|pipe|memfd|tmpfs|device|file|deleted|other|anon_inode:[a-z_-]{1,12})$/;
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: "binary" }),
+          fc.string().map((text) => `anon_inode:[${text}`),
+        ),
+        (target) => {
+          expect(kindOf(target)).toMatch(kinds);
+        },
       ),
-      (target) => {
-        expect(kindOf(target)).toMatch(kinds);
-      },
-    ),
-    { numRuns: FUZZ_RUNS },
-  );
-});
+      { numRuns: FUZZ_RUNS },
+    );
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 /** A process of our own that has run the program. */
 async function running(program: string, argument: string): Promise<ChildProcessByStdio<Writable, Readable, null>> {
