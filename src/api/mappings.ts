@@ -133,7 +133,7 @@ export const MappingSnapshot = z.object({
   /** Milliseconds since the first sample. */
   elapsedMs: z.number(),
   processes: z.array(ProcessMappings),
-  /** Processes that were left out: OverBudget, TooLong, LowMemory, Stopped, TimedOut, Busy, NoPermission, Gone, TooLarge. */
+  /** Processes that were left out: OverBudget, TooLong, LowMemory, Stopped, TimedOut, Busy, NoPermission, Gone, TooLarge, Replaced (it called execve meanwhile). */
   skipped: z.array(
     z.object({
       pid: Count,

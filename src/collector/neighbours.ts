@@ -22,27 +22,29 @@ export interface Neighbours {
   read(): Promise<NodeCgroups | undefined>;
 }
 
-/** @param roots paths at which kubelets keep their pods */
-export function createNeighbours(hierarchy: Hierarchy, roots: readonly string[], clock: Clock): Neighbours {
+/** @param hierarchy undefined: nothing accounts memory here, and nothing is read  @param roots paths at which kubelets keep their pods */
+export function createNeighbours(hierarchy: Hierarchy | undefined, roots: readonly string[], clock: Clock): Neighbours {
+  if (hierarchy === undefined) return { read: async () => undefined };
+  const { root, version } = hierarchy;
   let readAtMs = Number.NEGATIVE_INFINITY;
-  const file = hierarchy.version === 2 ? "memory.current" : "memory.usage_in_bytes";
-  const usageOf = (path: string): Promise<number | undefined> => number(join(hierarchy.root, path, file));
+  const file = version === 2 ? "memory.current" : "memory.usage_in_bytes";
+  const usageOf = (path: string): Promise<number | undefined> => number(join(root, path, file));
 
   async function readTop(): Promise<Pick<NodeCgroups, "top" | "others">> {
-    const names = (await listSubfolders(hierarchy.root)).slice(0, MAX_LISTED);
+    const names = (await listSubfolders(root)).slice(0, MAX_LISTED);
     const measured = await measure(names, (name) => usageOf(name));
     const plain = measured.filter(({ of }) => PLAIN_NAME.test(of));
     const rest = measured.filter(({ of }) => !PLAIN_NAME.test(of)).concat(plain.slice(MAX_TOP));
     const top: NodeCgroups["top"] = [];
     for (const { of: name, usageBytes } of plain.slice(0, MAX_TOP)) {
-      const reading = await readCgroup(join(hierarchy.root, name), `/${name}`, hierarchy.version);
+      const reading = await readCgroup(join(root, name), `/${name}`, version);
       top.push({ name, usageBytes, kinds: reading?.kinds ?? {} });
     }
     return { top, others: { cgroups: rest.length, usageBytes: sum(rest) } };
   }
 
   async function readPods(): Promise<Pick<NodeCgroups, "pods" | "largestPods" | "podsOmitted">> {
-    const listed = await listPods(hierarchy, roots);
+    const listed = await listPods({ root, version }, roots);
     const measured = await measure(listed.slice(0, MAX_LISTED), ({ path }) => usageOf(path));
     return {
       pods: (["Guaranteed", "Burstable", "BestEffort"] as const).flatMap((kind) => {

@@ -148,7 +148,7 @@ async function readOne(
     reason,
     ...(predictedMs === undefined ? {} : { predictedMs: round(predictedMs) }),
   });
-  const before = await identityOf(proc, pid, clock);
+  const before = await incarnationOf(proc, pid, clock);
   if (before?.startTicks !== startTicks || before.state === "Z") return skip("Gone");
   const process = `${pid}/${startTicks}`;
   const closed = gate.closed(process, before.state);
@@ -163,9 +163,10 @@ async function readOne(
   if (refusal !== undefined) return skip(refusal, refusal === "TooLong" ? predicted.holdMs : predicted.totalMs);
   const read = await aggregate(options, process, pid, predicted);
   if (typeof read === "string") return skip(read);
-  // The pid may have been given to somebody else meanwhile, or the process may have died halfway.
-  const after = await identityOf(proc, pid, clock);
+  // The pid may have been given to somebody else meanwhile, or the process may have died halfway: then the text just ends.
+  const after = await incarnationOf(proc, pid, clock);
   if (after?.startTicks !== startTicks || after.state === "Z" || read.mappings === 0) return skip("Gone");
+  if (after.image !== before.image) return skip("Replaced");
   const { podUid, containerId } = candidate;
   return {
     ...(podUid === undefined ? {} : { podUid }),
@@ -201,9 +202,24 @@ async function aggregate(
   }
 }
 
-async function identityOf(proc: string, pid: number, clock: Clock): Promise<ReturnType<typeof parseStat>> {
+interface Incarnation {
+  readonly startTicks: number;
+  readonly state: string;
+  /** Where its code and its stack begin: other after execve, and nowhere once it gives its memory back. Of a reader without rights always the same. */
+  readonly image: string;
+}
+
+async function incarnationOf(proc: string, pid: number, clock: Clock): Promise<Incarnation | undefined> {
   try {
-    return parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), STAT_TIMEOUT_MS, clock));
+    const text = await within(readText(`${proc}/${pid}/stat`, SMALL), STAT_TIMEOUT_MS, clock);
+    const identity = parseStat(text);
+    // Fields 26 to 28 of proc_pid_stat(5); the third is the first behind the name.
+    const image = text
+      .slice(text.lastIndexOf(")") + 2)
+      .split(" ")
+      .slice(23, 26)
+      .join(" ");
+    return identity === undefined ? undefined : { startTicks: identity.startTicks, state: identity.state, image };
   } catch (error) {
     if (isGone(error) || isDenied(error) || error instanceof ReadTimedOut) return undefined;
     throw error;

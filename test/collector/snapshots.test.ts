@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -103,6 +104,26 @@ test("who ended, who is somebody else now, who may not be read: skipped, each wi
     [46, "Gone"],
     [47, "Gone"],
   ]);
+});
+
+test("half of one program and half of another is no reading", async () => {
+  const tree = await newTree();
+  const directory = await addProcess(tree, 42, "go");
+  const stat = await readFile(join(directory, "stat"), "utf8");
+  const fields = stat.split(" ");
+  // startstack: it has called execve, or is giving its memory back.
+  const replaced = [...fields.slice(0, 27), "0", ...fields.slice(28)].join(" ");
+  expect(replaced).not.toBe(stat);
+  let looks = 0;
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => {
+      if (++looks === 8) writeFileSync(join(directory, "stat"), replaced);
+      return systemClock.monotonicMs();
+    },
+  };
+  expect(reasons(await take(tree, [candidate(42)], { clock }))).toEqual([[42, "Replaced"]]);
+  expect(looks).toBeGreaterThan(8);
 });
 
 test("a link in the place of the map is not followed", async () => {

@@ -197,19 +197,24 @@ test("free: the node's memory", async () => {
 
 test("which kind of mapping grows, between the snapshots of one collection", async () => {
   const grow = `const kept = [];
-    process.stdin.once("data", () => setInterval(() => kept.length < 40 && kept.push(Buffer.alloc(1 << 20, 1)), 20));
+    process.stdin.once("data", () => {
+      for (let i = 0; i < 40; i++) kept.push(Buffer.alloc(1 << 20, 1));
+      process.stdout.write("done");
+    });
     process.stdout.write("ready");`;
   const child = await start([process.execPath, "-e", grow]);
-  const collected = pack("growing", 2000);
-  await systemClock.sleep(100);
+  const collected = pack("growing", 4000);
+  for (let i = 0; i < 1500 && !existsSync(join(folder, "growing", "mappings-0000.json")); i++)
+    await systemClock.sleep(20);
   child.stdin.write("go");
+  await once(child.stdout, "data");
   const { snapshots } = await collected;
   expect([snapshots[0]?.moment, snapshots.at(-1)?.moment]).toEqual(["Start", "End"]);
   const growth = (await mappingGrowth(snapshots)).find(({ pid }) => pid === child.pid);
   // Buffers are outside V8's own heap.
   expect(growth?.runtimes).toEqual(["V8"]);
   expect(growth?.dominant?.class).toBe("Anonymous");
-  expect(growth?.heldDelta).toBeGreaterThan(20 * MIB);
+  expect(growth?.heldDelta).toBeGreaterThan(36 * MIB);
   const text = (
     await Promise.all(
       (await readdir(join(folder, "growing"))).map((name) => readFile(join(folder, "growing", name), "utf8")),
@@ -239,3 +244,35 @@ test("20,000 mappings are read in the memory of 500", async () => {
   const [few = 0, many = 0] = grown;
   expect(many - few).toBeLessThan(32 * MIB);
 });
+
+const NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+
+test.each([
+  ["both", "+sys_ptrace,+dac_read_search", true, true, true],
+  ["SYS_PTRACE alone", "+sys_ptrace", true, false, true],
+  ["DAC_READ_SEARCH alone", "+dac_read_search", false, true, false],
+  ["neither", "", false, false, false],
+])(
+  "with %s of its capabilities, what cannot be read is skipped and says so",
+  async (_what, kept, maps, list, links) => {
+    const target = spawn("setpriv", [...NOBODY, "sleep", "600"], { stdio: ["pipe", "pipe", "inherit"] });
+    children.push(target);
+    // It is the other user's once it has become sleep.
+    for (let i = 0; i < 200; i++) {
+      if ((await readFile(`/proc/${target.pid}/comm`, "utf8")) === "sleep\n") break;
+      await systemClock.sleep(10);
+    }
+    const open = (await readdir(`/proc/${target.pid}/fd`)).length;
+    const bounds = ["--inh-caps=-all", `--bounding-set=-all${kept === "" ? "" : `,${kept}`}`];
+    const reader = join(import.meta.dirname, "rights.child.ts");
+    const { stdout } = await run("setpriv", [...bounds, process.execPath, reader, String(target.pid)]);
+    const read = JSON.parse(stdout) as Record<string, unknown>;
+    expect(read).toMatchObject({ rss: true, processes: maps ? 1 : 0, skipped: maps ? [] : ["NoPermission"] });
+    expect(read["rollup"]).toMatchObject(maps ? { sizes: { Swap: 0 } } : { skipped: "NoPermission" });
+    expect(typeof read["namespace"]).toBe(links ? "number" : "undefined");
+    if (list && links) expect(read["descriptors"]).toMatchObject({ open, looked: open });
+    else expect(read["descriptorsSkipped"]).toBe("NoPermission");
+    // The list tells how many there are also where the links may not be read.
+    if (list && !links) expect(read["descriptors"]).toEqual({ open, looked: 0, kinds: {} });
+  },
+);
