@@ -14,7 +14,7 @@ import { parseStat } from "./procfs.ts";
 /** Processes of one snapshot; with 48 names each, a part stays below 3 MiB. */
 const MAX_PROCESSES = 32;
 const MAX_SKIPPED = 64;
-/** A snapshot may hold up the readings for so long; what is left then is skipped. */
+/** A snapshot may take so long; what is left then is skipped. */
 const SNAPSHOT_MS = 20_000;
 const STAT_TIMEOUT_MS = 2_000;
 const SMALL = 4096;
@@ -26,6 +26,8 @@ export interface SnapshotOptions {
   readonly signal: AbortSignal;
   /** Secret of this collection, under which names of files are hashed. */
   readonly nameKey: string;
+  /** A snapshot that readings wait for begins no other process after this; at most, and by default, 20 seconds. */
+  readonly patienceMs?: number;
 }
 
 export interface Candidate {
@@ -57,7 +59,10 @@ export function createSnapshots(
   async function take(moment: SnapshotMoment, sample: Sample, elapsedMs: number): Promise<void> {
     const index = taken.length;
     taken = [...taken, moment];
-    const snapshot = await takeSnapshot(options, moment, index, candidatesOf(sample), elapsedMs);
+    // Nothing waits for the last one.
+    const { patienceMs: _, ...patient } = options;
+    const chosen = moment === "End" ? patient : options;
+    const snapshot = await takeSnapshot(chosen, moment, index, candidatesOf(sample), elapsedMs);
     // That processes end is the ordinary course.
     for (const { reason } of snapshot.skipped) if (reason !== "Gone") count(reason, 1);
     if (snapshot.processesOmitted > 0) count("TooMany", snapshot.processesOmitted);
@@ -111,7 +116,7 @@ export async function takeSnapshot(
   candidates: readonly Candidate[],
   elapsedMs: number,
 ): Promise<MappingSnapshot> {
-  const { clock, signal } = options;
+  const { clock, signal, patienceMs = SNAPSHOT_MS } = options;
   const time = clock.now().toISOString();
   const from = clock.monotonicMs();
   const rss = ({ process }: Candidate): number => process.status["VmRSS"] ?? 0;
@@ -121,7 +126,7 @@ export async function takeSnapshot(
   const skipped: Skipped[] = [];
   let omitted = 0;
   for (const candidate of largest) {
-    const late = clock.monotonicMs() - from > SNAPSHOT_MS;
+    const late = clock.monotonicMs() - from > Math.min(patienceMs, SNAPSHOT_MS);
     if (processes.length >= MAX_PROCESSES || late || signal.aborted) {
       omitted += 1;
       continue;

@@ -177,6 +177,26 @@ test("a snapshot that takes long ends, and so does one that is stopped", async (
   expect(stopped).toMatchObject({ processes: [], processesOmitted: 1 });
 });
 
+test("only the last snapshot may take longer than the readings can wait", async () => {
+  const tree = await newTree();
+  for (const pid of [41, 42]) await addProcess(tree, pid, "go");
+  const emitted: MappingSnapshot[] = [];
+  const options = { proc: tree.roots.proc, gate: createCostGate(5000, 0), clock: systemClock, nameKey: "key" };
+  const snapshots = createSnapshots(
+    { ...options, signal: new AbortController().signal, patienceMs: -1 },
+    async (snapshot) => void emitted.push(snapshot),
+  );
+  await snapshots.follow(sampleAt(0), 0);
+  await snapshots.follow(sampleAt(100), 0.9);
+  await snapshots.finish(200);
+  expect(emitted.map(({ moment, processes }) => [moment, processes.length])).toEqual([
+    ["Start", 0],
+    ["Middle", 0],
+    ["End", 1],
+  ]);
+  expect(snapshots.notes()).toEqual([{ what: "mappings", reason: "TooMany", detail: "2 processes of all snapshots" }]);
+});
+
 test("mappings are counted without walking a page table; memory that may not be touched has no size", async () => {
   const tree = await newTree();
   await addProcess(tree, 42, "java");
