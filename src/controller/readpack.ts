@@ -16,7 +16,7 @@ export async function readPack(directory: string): Promise<PackReading> {
     ...(pack.oomReports === undefined ? {} : { oomReports: pack.oomReports }),
     ...(pack.context === undefined ? {} : { context: pack.context }),
     ...(pack.manifest === undefined ? {} : { manifest: pack.manifest }),
-    mappings: await mappingGrowth(pack.mappings()),
+    mappingGrowth: await mappingGrowth(pack.mappings()),
     problems: pack.problems,
   });
   return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };

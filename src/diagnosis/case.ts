@@ -12,7 +12,7 @@ export interface Surroundings {
   readonly context?: Context;
   readonly manifest?: Manifest;
   /** What grew between the snapshots of mappings. */
-  readonly mappings?: readonly MappingGrowth[];
+  readonly mappingGrowth?: readonly MappingGrowth[];
   /** What the reader of the pack had to leave out, for people. */
   readonly problems?: readonly string[];
 }
@@ -91,7 +91,7 @@ export function growingMapping(
   { surroundings }: Case,
   { pid, startTicks }: Pick<MappingGrowth, "pid" | "startTicks">,
 ): { readonly growth: MappingGrowth; readonly dominant: NonNullable<MappingGrowth["dominant"]> } | undefined {
-  const growth = surroundings.mappings?.find((one) => one.pid === pid && one.startTicks === startTicks);
+  const growth = surroundings.mappingGrowth?.find((one) => one.pid === pid && one.startTicks === startTicks);
   return growth?.dominant === undefined ? undefined : { growth, dominant: growth.dominant };
 }
 

@@ -149,7 +149,7 @@ test("a finding names the kind of mapping that its leading process grew in, and 
     snapshot(index, process(7, [row("V8Heap", anon(mib)), row("Heap", anon(3))], { startTicks }));
   const mappings = await mappingGrowth([at(0, 40), at(1, 200), at(2, 400)]);
   const recording = await record(stream(samples));
-  const finding = Finding.parse(diagnose(recording, { mappings }));
+  const finding = Finding.parse(diagnose(recording, { mappingGrowth: mappings }));
   expect(finding).toMatchObject({ verdict: "AnonHeapLeak", culprit: { mapping: "V8Heap" } });
   const parts = "mappings-0000.json..mappings-0002.json";
   expect(finding.evidence).toContainEqual({
@@ -168,7 +168,7 @@ test("a finding names the kind of mapping that its leading process grew in, and 
       processes: s.processes.map((p) => ({ ...p, startTicks: startTicks + 1 })),
     })),
   );
-  expect(diagnose(recording, { mappings: another }).culprit).not.toHaveProperty("mapping");
+  expect(diagnose(recording, { mappingGrowth: another }).culprit).not.toHaveProperty("mapping");
 });
 
 test("any pack: nothing throws, changes add up, and a process does not grow against itself", async () => {
