@@ -44,7 +44,7 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
     case "ReleasePod":
       return releasePod(namespace, action, options);
     case "EnsureGuard":
-      return ensureGuard(namespace, action, options.api);
+      return ensureGuard(namespace, action, options);
     case "RemoveGuard":
       return removeGuard(namespace, action, options.api);
     case "WriteContext":
@@ -263,8 +263,13 @@ async function releasePod(namespace: string, action: Of<"ReleasePod">, options: 
 }
 
 /** A budget of its own that lets nobody evict the pod. Its selector matches the pod and nothing else. */
-async function ensureGuard(namespace: string, action: Of<"EnsureGuard">, api: Api): Promise<undefined> {
+async function ensureGuard(
+  namespace: string,
+  action: Of<"EnsureGuard">,
+  { api }: PerformOptions,
+): Promise<Refused | undefined> {
   const { name, uid } = action.investigation;
+  const no = (reason: Refused["reason"], message: string): Refused => ({ action: "EnsureGuard", reason, message });
   try {
     await api.create(poddisruptionbudgets, {
       apiVersion: "policy/v1",
@@ -279,10 +284,16 @@ async function ensureGuard(namespace: string, action: Of<"EnsureGuard">, api: Ap
       },
       spec: { maxUnavailable: 0, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
     });
+    return undefined;
   } catch (error) {
+    // Without a guard the pod is still kept, only less safely: no reason to stop, but one to say so.
+    if (isApiError(error, "Forbidden")) return no("Forbidden", error.message);
     if (!isApiError(error, "AlreadyExists")) throw error;
   }
-  return undefined;
+  const live = await api.get(poddisruptionbudgets, { namespace, name: action.name });
+  return live.metadata.labels?.[INVESTIGATION_UID_LABEL] === uid
+    ? undefined
+    : no("NameCollision", `a PodDisruptionBudget named ${action.name} exists and is not ours`);
 }
 
 async function removeGuard(namespace: string, action: Of<"RemoveGuard">, api: Api): Promise<undefined> {

@@ -1,5 +1,5 @@
 /**
- * Everything oomscope can do to the world, as values. A plan lists them; `controller/perform.ts` carries them out.
+ * Everything oomscope can do to the world, as values. A plan lists them; `cluster/perform.ts` carries them out.
  * Each is safe to repeat: names are deterministic, and every change to an object of somebody else carries the uid and the
  * facts the decision rested on.
  */

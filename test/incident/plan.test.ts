@@ -176,15 +176,37 @@ describe("preservation", () => {
     expect(status({ ...opened, pods, replicaSets }).preserved?.pod).toBe("c");
   });
 
-  test("is claimed only when the pod has its mark and its controller has let it go", () => {
+  test("is claimed only when the pod has its mark, its controller has let it go, and its guard is there", () => {
     const intended = written(opened);
     const marked = aPod("b", { labels: { [PRESERVED_LABEL]: "uid-i" } });
     const stillOwned = { ...intended, pods: [killedPods[0] ?? aPod("a"), marked, aPod("c")] };
     expect(condition(stillOwned, "PodPreserved")?.status).toBe("Unknown");
     const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = marked;
     const free = { ...intended, pods: [killedPods[0] ?? aPod("a"), orphan, aPod("c")] };
-    expect(condition(free, "PodPreserved")).toMatchObject({ status: "True", reason: "Isolated" });
+    expect(condition(free, "PodPreserved")?.status).toBe("Unknown");
     expect(actions(free).map((a) => a.kind)).toContain("EnsureGuard");
+    const guard = {
+      owner: "PodDisruptionBudget/guard",
+      kind: "PodDisruptionBudget" as const,
+      selector: { matchLabels: { [PRESERVED_LABEL]: "uid-i" } },
+    };
+    const selectors = [...(free.surroundings.selectors ?? []), guard];
+    const guarded = { ...free, surroundings: { ...free.surroundings, selectors } };
+    expect(condition(guarded, "PodPreserved")).toMatchObject({ status: "True", reason: "Isolated" });
+    expect(actions(guarded).map((a) => a.kind)).not.toContain("EnsureGuard");
+  });
+
+  test("goes on without a guard when that is refused, and says so", () => {
+    const intended = written(opened);
+    const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = aPod("b");
+    const free = { ...intended, pods: [aPod("a"), { ...orphan, labels: { [PRESERVED_LABEL]: "uid-i" } }, aPod("c")] };
+    const refused = { "uid-i": { action: "EnsureGuard", reason: "Forbidden" as const, message: "exceeded quota" } };
+    expect(status({ ...free, refused }).preserved).toMatchObject({
+      state: "Preserved",
+      why: expect.stringContaining("Not guarded from evictions (Forbidden): exceeded quota"),
+    });
+    const blind = { ...free, surroundings: { exclusiveClaims: [], usageBytes: {} } };
+    expect(status(blind).preserved?.why).toContain("Not guarded from evictions (SelectorsUnknown)");
   });
 
   test("repeats the same act after a lost reply, on the same pod", () => {
@@ -321,6 +343,14 @@ describe("preservation", () => {
     expect(actions({ ...asked, investigations: deleted }).map((a) => a.kind)).toEqual(["ReleasePod"]);
     const released = { ...asked, investigations: deleted, pods: [aPod("b"), aPod("c")] };
     expect(actions(released).map((a) => a.kind)).toEqual(["RemoveGuard", "SetFinalizer"]);
+  });
+
+  test("has ended well when the controller takes the released pod before it was seen without our mark", () => {
+    const asked = kept();
+    const gone = asked.pods.filter((p) => p.labels[PRESERVED_LABEL] === undefined);
+    const release = asked.investigations.map((i) => ({ ...i, spec: { ...i.spec, release: true } }));
+    expect(status({ ...asked, pods: gone, investigations: release }).preserved?.state).toBe("Released");
+    expect(status({ ...asked, pods: gone }).preserved?.state).toBe("Lost");
   });
 
   test("deletes the pod on release when the controller that owned it is gone", () => {
