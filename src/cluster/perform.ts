@@ -282,7 +282,8 @@ async function ensureGuard(
           { apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", name, uid, controller: true },
         ],
       },
-      spec: { maxUnavailable: 0, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
+      // Not maxUnavailable: that asks the pod's controller how many there should be, and an isolated pod has none.
+      spec: { minAvailable: 1, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
     });
     return undefined;
   } catch (error) {
