@@ -70,7 +70,7 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "value",
-    pattern: new RegExp(String.raw`(--?[\w-]{0,24}${TELLING}[\w-]{0,24}\s{1,3})(${VALUE})`, "gi"),
+    pattern: new RegExp(String.raw`(--?[\w.-]{0,24}${TELLING}[\w.-]{0,24}\s{1,3})(${VALUE})`, "gi"),
     keep: keepFirst,
   },
   { kind: "token", pattern: /\b((?:bearer|basic|negotiate|digest|apikey)\s{1,3})[^\s"',;]{4,}/gi, keep: keepFirst },
@@ -90,8 +90,12 @@ const RULES: readonly Rule[] = [
     pattern: /\b\d(?:[ -]?\d){12,18}\b/g,
     holds: (text) => isCardNumber(text),
   },
-  { kind: "hex", pattern: /\b[0-9a-fA-F]{32,}\b/g, holds: (_text, match) => !namesAnImage(match) },
-  { kind: "random", pattern: /[A-Za-z0-9+/_=-]{20,}/g, holds: (text) => looksRandom(text) },
+  { kind: "hex", pattern: /\b[0-9a-fA-F]{32,}\b/g, holds: (text, match) => !namesAnImage(text, match) },
+  {
+    kind: "random",
+    pattern: /[A-Za-z0-9+/_=-]{20,}/g,
+    holds: (text, match) => looksRandom(text) && !namesAnImage(text, match),
+  },
 ];
 
 /** Takes out what looks like a secret. The result is plain text as of {@link plainText}. */
@@ -113,13 +117,15 @@ export function redact(text: string): Redacted {
     }
     if (from > 0) result = made + result.slice(from);
   }
-  return { text: result, count };
+  // What was put in may be longer than what it stands for.
+  return { text: result.slice(0, MAX_INPUT).toWellFormed(), count };
 }
 
 /** Digests of images and ids of containers are how an incident's pieces are told apart, and open nothing. */
-function namesAnImage(match: RegExpExecArray): boolean {
-  const before = match.input.slice(Math.max(0, match.index - 16), match.index);
-  return /(?:sha256:|containerd:\/\/|cri-o:\/\/|docker:\/\/)$/.test(before);
+function namesAnImage(text: string, { index, input }: RegExpExecArray): boolean {
+  if (!/^\/{0,2}[0-9a-f]{32,}$/.test(text)) return false;
+  const from = index + text.lastIndexOf("/") + 1;
+  return /(?:sha256:|containerd:\/\/|cri-o:\/\/|docker:\/\/)$/.test(input.slice(Math.max(0, from - 16), from));
 }
 
 /** ISO/IEC 7812-1, annex B: the check digit of a card number (Luhn). */
