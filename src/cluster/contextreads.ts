@@ -164,7 +164,10 @@ async function readNodeEvents(reader: Reader, node: string): Promise<readonly Ap
 
 async function readLogs(reader: Reader, question: ContextQuestion): Promise<ContextAnswers["logs"]> {
   if (question.logs.length === 0) {
-    const detail = "no container was killed, or collect.previousLog.enabled is false in the policy";
+    const detail =
+      question.logLines === 0
+        ? "collect.previousLog.enabled is false in the policy"
+        : "no killed container of a pod that is still there has had an incarnation before this one";
     reader.skip("previous logs", "NotAsked", detail);
     return [];
   }

@@ -118,10 +118,12 @@ function skippedOf(question: ContextQuestion, answers: ContextAnswers, pods: rea
   const gone = question.pods
     .filter(({ uid, name }) => !found.has(uid) && !known.has(`pod ${name}`))
     .map(({ name }) => ({ what: `pod ${name}`, reason: "Replaced", detail: "another pod has its name now" }));
-  const all = [...answers.skipped, ...gone].map(({ what, reason, detail }) => ({
+  const all = [...answers.skipped, ...gone].slice(0, 4 * MAX_SKIPPED).map(({ what, reason, detail }) => ({
     what: cut(what, MAX_DETAIL),
     reason,
-    ...(detail === undefined ? {} : { detail: cut(redact(detail).text.replaceAll(/\s+/g, " "), MAX_DETAIL) }),
+    ...(detail === undefined
+      ? {}
+      : { detail: cut(redact(detail.slice(0, 1024)).text.replaceAll(/\s+/g, " "), MAX_DETAIL) }),
   }));
   return [...new Map(all.map((one) => [`${one.what} ${one.reason}`, one])).values()].slice(0, MAX_SKIPPED);
 }

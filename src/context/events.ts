@@ -9,8 +9,10 @@ import { at, countAt, cut, textAt, timeAt } from "./untrusted.ts";
 /** The newest are kept. */
 export const MAX_EVENTS = 300;
 const MAX_MESSAGE = 512;
+/** Events that are looked at closely: several may turn out to be one. */
+const MAX_SHAPED = 600;
 /** Longer messages are cut before anything looks at them; the API server takes 1 KiB. */
-const MAX_RAW_MESSAGE = 4096;
+const MAX_RAW_MESSAGE = 1024;
 
 /** Reasons of events about the workload's own objects, by who reports them: kubelet; scheduler, taint manager and autoscaler; controllers. */
 const TELLING: ReadonlySet<string> = new Set(
@@ -58,13 +60,21 @@ export function shapeEvents(
   subjects: ReadonlySet<string>,
   node: string | undefined,
 ): ShapedEvents {
-  const shaped = [
-    ...raw.map((event) => workloadEvent(event, subjects)),
-    ...nodeRaw.map((event) => nodeEvent(event, node)),
-  ];
-  const events = shaped.filter((event) => event !== undefined);
-  const { events: kept, overCap } = mergeEvents([events]);
-  return { events: kept, unrelated: shaped.length - events.length, overCap };
+  const related = [
+    ...raw.filter((event) => isAbout(event, subjects)).map((event) => ({ event, of: "Workload" as const })),
+    ...nodeRaw.filter((event) => isAboutNode(event, node)).map((event) => ({ event, of: "Node" as const })),
+  ].flatMap(({ event, of }) => {
+    const times = timesOf(event);
+    return times === undefined ? [] : [{ event, of, times }];
+  });
+  // Redaction is what costs; what would be dropped for its age anyway is dropped before it.
+  const newest = related.toSorted((a, b) => Date.parse(a.times.last) - Date.parse(b.times.last)).slice(-MAX_SHAPED);
+  const { events, overCap } = mergeEvents([newest.map(({ event, of, times }) => shape(event, of, times))]);
+  return {
+    events,
+    unrelated: raw.length + nodeRaw.length - related.length,
+    overCap: overCap + related.length - newest.length,
+  };
 }
 
 /**
@@ -106,36 +116,44 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function workloadEvent(event: unknown, subjects: ReadonlySet<string>): ContextEvent | undefined {
-  const uid = textAt(event, ["involvedObject", "uid"], 64);
-  if (uid === undefined || !subjects.has(uid)) return undefined;
-  const reason = textAt(event, ["reason"], 128) ?? "";
-  if (!TELLING.has(reason)) return undefined;
-  return shape(event, reason, messageOf(event));
+function reasonOf(event: unknown): string {
+  return textAt(event, ["reason"], 128) ?? "";
 }
 
-function nodeEvent(event: unknown, node: string | undefined): ContextEvent | undefined {
-  if (node === undefined || at(event, "involvedObject", "kind") !== "Node") return undefined;
-  if (at(event, "involvedObject", "name") !== node) return undefined;
-  const reason = textAt(event, ["reason"], 128) ?? "";
-  const harmless = OF_NODE.get(reason);
-  if (harmless === undefined) return undefined;
-  return shape(event, reason, harmless ? messageOf(event) : WITHHELD);
+function isAbout(event: unknown, subjects: ReadonlySet<string>): boolean {
+  const uid = at(event, "involvedObject", "uid");
+  return typeof uid === "string" && subjects.has(uid) && TELLING.has(reasonOf(event));
 }
 
-function shape(event: unknown, reason: string, message: string): ContextEvent | undefined {
-  const times = [
+function isAboutNode(event: unknown, node: string | undefined): boolean {
+  return (
+    node !== undefined &&
+    at(event, "involvedObject", "kind") === "Node" &&
+    at(event, "involvedObject", "name") === node &&
+    OF_NODE.has(reasonOf(event))
+  );
+}
+
+interface Times {
+  readonly first: string;
+  readonly last: string;
+}
+
+/** Two generations of events carry their times in different fields; the time of creation counts only for one that says nothing itself. */
+function timesOf(event: unknown): Times | undefined {
+  const said = [
     timeAt(event, "firstTimestamp"),
     timeAt(event, "eventTime"),
     timeAt(event, "series", "lastObservedTime"),
     timeAt(event, "lastTimestamp"),
-    timeAt(event, "metadata", "creationTimestamp"),
   ].filter((time) => time !== undefined);
-  const first = times[0];
+  const [first = timeAt(event, "metadata", "creationTimestamp")] = said;
   if (first === undefined) return undefined;
-  // The newest of what it says of itself; the time of creation counts only when it says nothing.
-  const said = times.length > 1 ? times.slice(0, -1) : times;
-  const last = said.reduce((newest, time) => (Date.parse(time) > Date.parse(newest) ? time : newest), first);
+  return { first, last: said.reduce((last, time) => (Date.parse(time) > Date.parse(last) ? time : last), first) };
+}
+
+function shape(event: unknown, of: "Workload" | "Node", { first, last }: Times): ContextEvent {
+  const reason = reasonOf(event);
   const reporter =
     textAt(event, ["reportingComponent"], 128) ?? textAt(event, ["source", "component"], 128) ?? "unknown";
   return {
@@ -147,7 +165,7 @@ function shape(event: unknown, reason: string, message: string): ContextEvent | 
     container: /^spec\.\w{1,24}\{([a-z0-9-]{1,63})\}$/.exec(textAt(event, ["involvedObject", "fieldPath"]) ?? "")?.[1],
     type: textAt(event, ["type"], 32) ?? "Normal",
     reason,
-    message,
+    message: of === "Node" && OF_NODE.get(reason) === false ? WITHHELD : messageOf(event),
     count: countAt(event, "series", "count") ?? countAt(event, "count") ?? 1,
     first,
     last,

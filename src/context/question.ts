@@ -15,7 +15,7 @@ export interface ContextQuestion {
   readonly podsOmitted: number;
   /** Containers whose previous log is read. Empty unless the policy asks for it. */
   readonly logs: readonly { readonly pod: string; readonly uid: string; readonly container: string }[];
-  /** Lines of each log. */
+  /** Lines of each log; 0: the policy does not ask for any. */
   readonly logLines: number;
 }
 

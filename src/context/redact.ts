@@ -145,17 +145,22 @@ function looksRandom(text: string): boolean {
 }
 
 /**
- * Random text changes between upper case, lower case and digits at about 62 % of its places; names made of words at a fifth to a third of them.
+ * Random text is a third to a half upper case and changes its kind of letter at about 62 % of its places. Names made of words (`NodeHasNoDiskPressure`)
+ * change often as well when the words are short, but have few capitals and hardly a digit.
  */
 function isRandom(text: string): boolean {
   if (text.length < 20) return false;
-  const classes = Array.from(text, (c) =>
-    /[a-z]/.test(c) ? "a" : /[A-Z]/.test(c) ? "A" : /[0-9]/.test(c) ? "0" : "-",
-  );
-  const digits = classes.filter((c) => c === "0").length;
-  const changes = classes.filter((c, i) => i > 0 && c !== classes[i - 1]).length / (text.length - 1);
-  const mixed = classes.includes("a") && classes.includes("A");
-  if (mixed && (digits >= 3 || changes >= 0.38)) return true;
+  const upper = count(text, /[A-Z]/g);
+  const digits = count(text, /[0-9]/g);
+  if (upper > 0 && /[a-z]/.test(text)) {
+    if (digits >= 3 || (digits > 0 && text.length >= 32)) return true;
+    const changes = count(text, /[a-z](?=[^a-z])|[A-Z](?=[^A-Z])|[0-9](?=[^0-9])/g);
+    return changes >= 0.38 * (text.length - 1) && upper >= 0.3 * text.length;
+  }
   // One case and digits: base32, base36. Hyphens part the names of Kubernetes objects, and UUIDs, which stay.
-  return text.split("-").some((piece) => piece.length >= 26 && (piece.match(/[0-9]/g)?.length ?? 0) >= 5);
+  return text.split("-").some((piece) => piece.length >= 26 && count(piece, /[0-9]/g) >= 5);
+}
+
+function count(text: string, what: RegExp): number {
+  return text.match(what)?.length ?? 0;
 }

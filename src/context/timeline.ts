@@ -4,7 +4,7 @@
  */
 import type { Context } from "../api/collection.ts";
 import type { ContextClock, ContextSnapshot, TimelineMoment } from "../api/context.ts";
-import { cut } from "./untrusted.ts";
+import { at, cut } from "./untrusted.ts";
 
 /** What is left out first when there is more than this: events, oldest first. */
 export const MAX_MOMENTS = 500;
@@ -20,7 +20,7 @@ export function timelineOf(context: Context): Timeline {
   const all = unique([
     ...context.kills.flatMap(killMoment),
     ...rolloutMoments(context),
-    ...snapshots.flatMap(restartMoments),
+    ...snapshots.flatMap(restartMoments).filter((restart) => !isKill(restart, context)),
     ...eventMoments(context),
     ...snapshots.flatMap(metricsMoments),
     ...snapshots.flatMap(conditionMoments),
@@ -122,6 +122,14 @@ function restartMoments({ pods }: ContextSnapshot): TimelineMoment[] {
       }
       return moments;
     }),
+  );
+}
+
+/** What the ledger counts as a kill is told as one, and not as an end besides. */
+function isKill({ time, about, container, text }: TimelineMoment, { kills }: Context): boolean {
+  return (
+    text.startsWith("Ended") &&
+    kills.some((k) => k["time"] === time && k["container"] === container && at(k, "pod", "uid") === about.uid)
   );
 }
 

@@ -27,7 +27,8 @@ export function at(value: unknown, ...path: readonly string[]): unknown {
 export function textAt(value: unknown, path: readonly string[], max = MAX_NAME): string | undefined {
   const found = at(value, ...path);
   if (typeof found !== "string" || found === "") return undefined;
-  return cut(plainText(found).replaceAll(/\s+/g, " "), max);
+  // What is taken out can make room for what stands behind it, but not for megabytes.
+  return cut(plainText(found.slice(0, 4 * max)).replaceAll(/\s+/g, " "), max);
 }
 
 export function intAt(value: unknown, ...path: readonly string[]): number | undefined {

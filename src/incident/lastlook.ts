@@ -67,7 +67,7 @@ function questionOf(
     pods: pods.slice(0, MAX_CONTEXT_PODS),
     podsOmitted: Math.max(0, pods.length - MAX_CONTEXT_PODS),
     logs: previousLog.enabled ? logsOf(seen, investigation) : [],
-    logLines: previousLog.lines,
+    logLines: previousLog.enabled ? previousLog.lines : 0,
   };
 }
 

@@ -78,6 +78,7 @@ test.each([
   "Scaled up replica set thumbnail-svc-67574dbd4 from 0 to 3",
   "Back-off restarting failed container thumbnail in pod thumbnail-svc-7944d8b9bd-abcde",
   'Readiness probe failed: Get "http://10.244.0.5:8080/healthz": dial tcp 10.244.0.5:8080: connect: connection refused',
+  "Node n1 status is now: NodeHasNoDiskPressure, then NodeHasSufficientMemory (KubeletHasSufficientMemory)",
   "0/3 nodes are available: 3 Insufficient memory. no new claims to deallocate",
   "java.lang.OutOfMemoryError: Java heap space at org.example.ThumbnailServiceImpl.decodeBuffer(ThumbnailServiceImpl.java:42)",
   "containerd://0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
