@@ -4,6 +4,7 @@ import {
   accounts,
   apply,
   deployEater,
+  evict,
   freshNamespace,
   kill,
   kubectl,
@@ -101,6 +102,33 @@ describe("kills on a real node", () => {
       expect(["Recommended", "Inconclusive"]).toContain(latest.status?.result);
       expect(latest.status?.collections?.at(-1)?.samples).toBeGreaterThan(0);
     }
+  });
+
+  test("a kept pod cannot be evicted, and the budget that guards it is one that Kubernetes can compute", async () => {
+    const kept = await kubectl(
+      "-n",
+      NAMESPACE,
+      "get",
+      "pods",
+      "-l",
+      "oomscope.dev/preserved",
+      "-o",
+      "jsonpath={.items[*].metadata.name}",
+    );
+    const names = kept.split(" ");
+    expect(names.length).toBeGreaterThanOrEqual(ONE_BY_ONE);
+    for (const name of names.slice(0, 3)) expect(await evict(NAMESPACE, name)).toContain("TooManyRequests");
+    const warned = await kubectl(
+      "-n",
+      NAMESPACE,
+      "get",
+      "events",
+      "--field-selector",
+      "reason=UnmanagedPods",
+      "-o",
+      "name",
+    );
+    expect(warned).toBe("");
   });
 
   test("what was changed is put back when the investigations are deleted", async () => {
