@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import {
   MAPPING_CLASSES,
   type MappingClass,
@@ -18,6 +18,9 @@ import {
   RECORDED,
   recordedMap,
 } from "./smapstext.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const KIB = 1024;
 const MIB = 2 ** 20;

@@ -1,11 +1,14 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { NodeCgroups } from "../../src/api/collection.ts";
 import { createNeighbours } from "../../src/collector/neighbours.ts";
 import { kubepodsRoots, memoryHierarchy } from "../../src/collector/podcgroups.ts";
 import { type Clock, systemClock } from "../../src/seams.ts";
 import { createNodeTree, type NodeTree, OTHER_POD, POD } from "./nodetree.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const MIB = 2 ** 20;
 const trees: NodeTree[] = [];

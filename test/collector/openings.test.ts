@@ -7,11 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import * as fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createDescriptors, kindOf } from "../../src/collector/descriptors.ts";
 import { createNetworks, machineSockets, parseSockstat } from "../../src/collector/networks.ts";
 import { systemClock } from "../../src/seams.ts";
 import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "./smapstext.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const children: ChildProcessByStdio<Writable, Readable, null>[] = [];
 let proc = "";

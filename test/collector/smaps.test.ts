@@ -1,7 +1,10 @@
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { SMAPS_FIELDS } from "../../src/api/mappings.ts";
 import { cut, FUZZ_RUNS, FUZZ_TIMEOUT_MS, hostileMap, parseAll, printed, RECORDED, recordedMap } from "./smapstext.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 /** The same sums by the plainest means: split into lines, one pattern for each. */
 function plainSums(text: string): { mappings: number; sums: number[] } {

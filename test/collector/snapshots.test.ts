@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { MappingSnapshot } from "../../src/api/mappings.ts";
 import type { Sample } from "../../src/api/collection.ts";
 import { createCostGate, type CostGate } from "../../src/collector/costgate.ts";
@@ -10,6 +10,9 @@ import { type Candidate, createSnapshots, takeSnapshot } from "../../src/collect
 import { type Clock, systemClock } from "../../src/seams.ts";
 import { CONTAINER, createNodeTree, FIXTURES, type NodeTree, POD } from "./nodetree.ts";
 import type { RECORDED } from "./smapstext.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const MIB = 2 ** 20;
 const START = 593_600;

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import {
   type ClassSums,
   MAPPING_CLASSES,
@@ -16,6 +16,9 @@ import { diagnose } from "../../src/diagnosis/diagnose.ts";
 import { mappingGrowth } from "../../src/diagnosis/mappinggrowth.ts";
 import { record } from "../../src/diagnosis/recording.ts";
 import { MIB, samplesOf, stream } from "./samples.ts";
+
+// Many inputs, or many files: on a busy machine they take their time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const row = (kind: MappingClass, sizes: MappingSizes, mappings = 1): ClassSums => ({
   class: kind,
