@@ -215,6 +215,53 @@ describe("preservation", () => {
     expect(again).toMatchObject({ pod: { name: "b" }, labels: { app: "thumbs" } });
   });
 
+  describe("of a workload that already has a pod kept by an earlier investigation", () => {
+    const earlier = (over: Record<string, unknown> = {}): MemoryInvestigation =>
+      anInvestigation("old", {
+        metadata: { ...anInvestigation("old").metadata, creationTimestamp: at(900) },
+        status: {
+          result: "Recommended",
+          preserved: { pod: "k", uid: "uid-k", how: "Isolate", state: "Preserved", since: at(800), why: "w", ...over },
+        },
+      });
+    const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = aPod("k");
+    const keptPod = (revision = "thumbs-h1") => ({
+      ...orphan,
+      labels: { [PRESERVED_LABEL]: "uid-old" },
+      annotations: { "oomscope.dev/revision": revision },
+    });
+    const seen = (old: MemoryInvestigation, ...more: Observation["pods"]): Observation => ({
+      ...opened,
+      pods: [...opened.pods, ...more],
+      investigations: [old, ...opened.investigations],
+    });
+    const takes = (seen: Observation): boolean => actions(seen).some((a) => a.kind === "PreservePod");
+
+    test("takes no second one, and says which holds the evidence", () => {
+      const again = seen(earlier(), keptPod());
+      expect(takes(again)).toBe(false);
+      const step = plan(again, NOW).investigations.find((i) => i.investigation.metadata.name === "i");
+      expect(step?.status?.conditions?.find((c) => c.type === "PodPreserved")).toMatchObject({
+        status: "False",
+        reason: "AlreadyKept",
+        message: "Pod k of the same revision is kept already, by old; another would show no more",
+      });
+    });
+
+    test("takes one when the earlier is of another revision, gone, released, or was killed itself", () => {
+      expect(takes(seen(earlier(), keptPod("thumbs-h0")))).toBe(true);
+      expect(takes(seen(earlier()))).toBe(true);
+      expect(takes(seen(earlier({ state: "Released" }), keptPod()))).toBe(true);
+      const killed = earlier();
+      const kills = (status(opened).kills ?? []).map((k) => ({
+        ...k,
+        pod: { name: "k", uid: "uid-k" },
+        time: at(100),
+      }));
+      expect(takes(seen({ ...killed, status: { ...killed.status, kills } }, keptPod()))).toBe(true);
+    });
+  });
+
   test("never takes another pod when the chosen one is gone", () => {
     const intended = written(opened);
     const seen = { ...intended, pods: [aPod("a"), aPod("c")] };
