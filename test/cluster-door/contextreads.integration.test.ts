@@ -1,5 +1,6 @@
 /** What does a look at the surroundings bring from a real API server, and what does each refusal become? With the rights of config/rbac, and with each taken away. */
 import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
@@ -19,11 +20,15 @@ import {
   replicasets,
   type Resource,
 } from "../../src/cluster/resources.ts";
+import { perform, type PerformOptions } from "../../src/cluster/perform.ts";
 import { assembleContext } from "../../src/context/assemble.ts";
 import type { ContextAnswers, ContextQuestion } from "../../src/context/question.ts";
+import { openPack } from "../../src/evidence/pack.ts";
+import { createDirectoryStore, StorageFull } from "../../src/evidence/store.ts";
 import { selects } from "../../src/incident/policy.ts";
 import { systemClock, systemRandom, type Clock } from "../../src/seams.ts";
 import { startHttpFaultProxy, type HttpFaultProxy } from "../support/faultproxy.ts";
+import { temporaryFolder } from "../evidence/door.ts";
 import { startOwnServer, type OwnServer } from "./ownserver.ts";
 
 const NAMESPACE = "media";
@@ -332,6 +337,40 @@ test("objects that have been replaced under the same name are not taken for the 
     reason: "Replaced",
     detail: "another Deployment is named thumbs now",
   });
+});
+
+test("the two looks are one part on disk, and a store that refuses the last one is an answer, not a failure", async () => {
+  const root = await temporaryFolder();
+  const store = await createDirectoryStore(root, { maxBytes: 2 ** 20, clock: systemClock });
+  const directory = (id: string): string => store.describe(id)?.directory ?? "";
+  const options = {
+    api: asUser(),
+    clock: systemClock,
+    writeContext: (id: string, bytes: Uint8Array) => store.writeContext(id, bytes),
+    readContext: async (id: string) => (await openPack(directory(id))).context,
+  } as PerformOptions;
+  const base: Context = { target: { ...question.target, namespace: NAMESPACE }, kills: [], revisions: [], pods: [] };
+  const key = { namespace: NAMESPACE, kind: "Deployment", name: "thumbs" } as const;
+  const look = (stage: "Start" | "End", over: Partial<PerformOptions> = {}) =>
+    perform(
+      key,
+      { kind: "WriteContext", collection: "c1", base, question: { ...question, stage, logs: [] } },
+      { ...options, ...over },
+    );
+  try {
+    expect(await look("Start")).toBeUndefined();
+    expect(await look("End")).toBeUndefined();
+    // Whoever died after the write does it again, and nothing is doubled.
+    expect(await look("End")).toBeUndefined();
+    const { context } = await openPack(directory("c1"));
+    expect(context?.snapshots?.map(({ stage }) => stage)).toEqual(["Start", "End"]);
+    expect(context?.events).toHaveLength(2);
+    const full = { writeContext: () => Promise.reject(new StorageFull("no room")) };
+    expect(await look("End", full)).toMatchObject({ action: "WriteContext", reason: "StorageFull" });
+    expect(await look("Start", full)).toMatchObject({ action: "CreateCollectionJob", reason: "StorageFull" });
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
 });
 
 test("a metrics API that is down is asked once, and holds nobody back", async () => {
