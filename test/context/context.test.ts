@@ -353,6 +353,14 @@ describe("the previous log", () => {
     const kept = tail(`first\n${"x".repeat(64 * 1024)}`);
     expect(kept).toMatchObject({ lines: ["first"], linesOmitted: 1 });
   });
+  test("that the node no longer has is skipped, and the kubelet's excuse is no line of it", () => {
+    const text = "unable to retrieve container logs for containerd://227e6e9c77d397d7f1bbc8cce227938737aa6bc99709be06";
+    const context = assembled({ logs: [{ pod: "a", uid: "uid-a", container: "app", text }] });
+    expect(context.logs).toEqual([]);
+    expect(context.snapshots?.[0]?.skipped).toEqual([
+      { what: "previous log of app of a", reason: "Gone", detail: "the node no longer has it" },
+    ]);
+  });
   test("is bounded in lines and bytes", () => {
     const kept = tail("word ".repeat(199).concat("\n").repeat(60));
     expect(kept?.lines.join("\n").length).toBeLessThanOrEqual(16 * 1024);
