@@ -9,6 +9,7 @@ import { createApi, type Api, type ApiObject } from "../../src/cluster/api.ts";
 import { readContext } from "../../src/cluster/contextreads.ts";
 import {
   configmaps,
+  controllerrevisions,
   deployments,
   events,
   horizontalpodautoscalers,
@@ -18,6 +19,7 @@ import {
   poddisruptionbudgets,
   pods,
   replicasets,
+  statefulsets,
   type Resource,
 } from "../../src/cluster/resources.ts";
 import { perform, type PerformOptions } from "../../src/cluster/perform.ts";
@@ -305,10 +307,27 @@ describe("with the rights of config/rbac", () => {
     expect(line).not.toContain("Forbidden");
   });
 
-  test("a controller's revisions can be listed with what is shipped", async () => {
-    const asked = { ...question, target: { kind: "StatefulSet", name: "none" }, logs: [] };
+  test("the revisions of a StatefulSet are read with what is shipped, and skipped without", async () => {
+    await make(statefulsets, "web", { spec: { serviceName: "web", selector, template } });
+    await make(controllerrevisions, "web-1", {
+      metadata: { labels: { app: "thumbs" }, ...controlledBy("StatefulSet", "web") },
+      revision: 1,
+      data: { spec: { template } },
+    });
+    const target = { kind: "StatefulSet", name: "web", uid: uids["StatefulSet/web"] ?? "" };
+    const asked = { ...question, target, logs: [] };
+    const rules = shipped("operator.yaml", "oomscope-operator");
+    await grant("alice", rules);
     const answers = await readContext(asUser(own.server.token("alice")), systemClock, asked, BUDGET_MS);
-    expect(skipsOf(answers)).toContain("target: NotFound");
+    const context = contextOf(answers, asked);
+    expect(context.revisions).toMatchObject([{ name: "web-1", revision: "1", images: [container.image] }]);
+    expect(JSON.stringify(context)).not.toContain("canary");
+    await grant(
+      "bob",
+      rules.filter(({ resources }) => !resources.includes("controllerrevisions")),
+    );
+    const less = await readContext(asUser(own.server.token("bob")), systemClock, asked, BUDGET_MS);
+    expect(skipsOf(less)).toContain("revisions: Forbidden");
   });
 });
 
