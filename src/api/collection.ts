@@ -4,6 +4,7 @@
  * All sizes are bytes, all times milliseconds unless a name says otherwise.
  */
 import { z } from "zod";
+import { ContextClocks, ContextEvent, ContextRevision, ContextSnapshot, LogTail, TimelineMoment } from "./context.ts";
 
 /** Version of the pack's format. Readers refuse a newer one. */
 export const PACK_SCHEMA = 1;
@@ -260,22 +261,26 @@ export const Context = z.object({
   target: z.object({ kind: z.string(), namespace: z.string(), name: z.string(), uid: z.string().optional() }),
   container: z.string().optional(),
   kills: z.array(z.record(z.string(), z.unknown())),
-  revisions: z.array(
-    z.object({
-      name: z.string(),
-      revision: z.string().optional(),
-      created: z.string().optional(),
-      images: z.array(z.string()),
-    }),
-  ),
+  revisions: z.array(ContextRevision),
   pods: z.array(
     z.object({
       name: z.string(),
       uid: z.string(),
       role: z.enum(["Preserved", "Serving"]),
       revision: z.string().optional(),
+      /** Every incarnation that was seen: a container that restarted stands here more than once. */
       containers: z.array(z.object({ name: z.string(), id: z.string().optional(), limitBytes: Size.optional() })),
     }),
   ),
+  /** One from the beginning of the collection, one from its end. */
+  snapshots: z.array(ContextSnapshot).optional(),
+  /** Of pods, workload and node; sorted by time. */
+  events: z.array(ContextEvent).optional(),
+  logs: z.array(LogTail).optional(),
+  clocks: ContextClocks.optional(),
+  /** Everything above that has a time, in order of time. */
+  timeline: z.array(TimelineMoment).optional(),
+  /** How many were left out because of a cap, by what they are. */
+  omitted: z.record(z.string(), Count).optional(),
 });
 export type Context = z.infer<typeof Context>;

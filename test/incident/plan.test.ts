@@ -3,7 +3,7 @@ import type { MemoryInvestigation, MemoryInvestigationStatus } from "../../src/a
 import { FINALIZER, plan } from "../../src/incident/plan.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { PRESERVED_LABEL } from "../../src/incident/preservation.ts";
-import type { Observation } from "../../src/incident/observation.ts";
+import type { Observation, SessionView } from "../../src/incident/observation.ts";
 import { aContainer, anInvestigation, anObservation, aPod, aPolicy, at, killedContainer, NOW } from "./builders.ts";
 
 const killedPods = [aPod("a", { containers: [killedContainer(20)] }), aPod("b"), aPod("c")];
@@ -498,12 +498,89 @@ describe("collection and end", () => {
 
   test("keeps what arrived when the Job dies midway", () => {
     const seen = running({}, { failed: true, failedReason: "DeadlineExceeded" });
-    const session = { collection: idOf(seen), samples: 3, parts: 2, bytes: 10, closed: false };
+    const session = { collection: idOf(seen), samples: 3, parts: 2, bytes: 10, closed: false, context: "End" as const };
     const partial = { ...seen, sessions: { [idOf(seen)]: session } };
     expect(status(partial).collections?.[0]).toMatchObject({
       state: "Partial",
       reason: "CollectorTimedOut",
       samples: 3,
+    });
+  });
+
+  describe("looks at the surroundings", () => {
+    const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
+    const sessionOf = (seen: Observation, over: Partial<SessionView> = {}): Observation => ({
+      ...seen,
+      sessions: {
+        [idOf(seen)]: { collection: idOf(seen), samples: 11, parts: 4, bytes: 9, closed: true, manifest, ...over },
+      },
+    });
+    const looks = (seen: Observation) => actions(seen).filter((a) => a.kind === "WriteContext");
+
+    test("before the Job is made, at its own namespace's objects only", () => {
+      const [look, job] = actions(observing).filter((a) => ["WriteContext", "CreateCollectionJob"].includes(a.kind));
+      expect(look).toMatchObject({
+        kind: "WriteContext",
+        question: {
+          stage: "Start",
+          namespace: "media",
+          target: { kind: "Deployment", name: "thumbs", uid: "d-1" },
+          node: "n1",
+          podsOmitted: 0,
+          logs: [],
+        },
+      });
+      expect(job?.kind).toBe("CreateCollectionJob");
+      expect(look?.kind === "WriteContext" && look.question.pods.map((p) => p.name)).toEqual(["a", "b", "c"]);
+    });
+
+    test("once at the beginning: an operator that died before the Job was made does not look again", () => {
+      const made = { ...running(), jobs: {} };
+      expect(looks(made)).toHaveLength(1);
+      expect(looks(sessionOf(made, { closed: false, samples: 0, context: "Start" }))).toEqual([]);
+    });
+
+    test.each([
+      ["closed by its manifest", {}],
+      ["cut off by its Job's end", { closed: false, samples: 3 }],
+    ])("once more when it is %s, and only then counts as over", (_title, over) => {
+      const ran = running({}, "closed" in over ? { failed: true, failedReason: "DeadlineExceeded" } : {});
+      const early = sessionOf(ran, { context: "Start", ...over });
+      expect(looks(early)).toMatchObject([{ question: { stage: "End" } }]);
+      expect(status(early).collections?.[0]?.state).toBe("Intended");
+      const unread = sessionOf(ran, { context: "Unread", ...over });
+      expect(looks(unread)).toEqual([]);
+      expect(status(unread).collections?.[0]?.state).toBe("Intended");
+      const late = sessionOf(ran, { context: "End", ...over });
+      expect(looks(late)).toEqual([]);
+      expect(["Complete", "Partial"]).toContain(status(late).collections?.[0]?.state);
+    });
+
+    test("goes on without the last look when the store has no room for it, and says so", () => {
+      const refused = { "uid-i": { action: "WriteContext", reason: "StorageFull" as const, message: "no room" } };
+      const seen = { ...sessionOf(running(), { context: "Start" }), refused };
+      expect(status(seen).collections?.[0]?.state).toBe("Complete");
+      expect(plan(seen, NOW).investigations[0]?.notices).toContainEqual({
+        type: "Warning",
+        reason: "StorageFull",
+        message: "no room",
+        also: [],
+      });
+    });
+
+    test("asks for the logs of killed containers only where the policy says so, and the newest kills first", () => {
+      const policy = aPolicy("Observe", { collect: { previousLog: { enabled: true, lines: 20 } } });
+      const [look] = looks({ ...observing, policy });
+      expect(look?.question).toMatchObject({ logLines: 20, logs: [{ pod: "a", uid: "uid-a", container: "app" }] });
+    });
+
+    test("asks about a bounded number of pods, the measured and the killed ones first", () => {
+      const pods = Array.from({ length: 200 }, (_, i) => aPod(`p${String(i).padStart(3, "0")}`, { node: `n${i % 9}` }));
+      const killed = aPod("zz", { node: "n8", containers: [killedContainer(20)] });
+      const [look] = looks({ ...observing, pods: [...pods, killed], nodes: { n8: { ready: true } } });
+      expect(look?.question.pods).toHaveLength(16);
+      expect(look?.question.pods[0]).toMatchObject({ name: "zz", role: "Serving" });
+      expect(look?.question.podsOmitted).toBe(185);
     });
   });
 
@@ -541,7 +618,7 @@ describe("collection and end", () => {
     const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
     const closed = written({
       ...seen,
-      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest } },
+      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End", manifest } },
     });
     expect(status(closed).stage).toBe("Diagnosing");
     const finding = {
@@ -586,7 +663,7 @@ describe("collection and end", () => {
     const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
     const closed = written({
       ...seen,
-      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest } },
+      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End", manifest } },
     });
     expect(status({ ...closed, sessions: {} })).toMatchObject({ result: "Failed" });
     expect(condition({ ...closed, sessions: {} }, "Succeeded")?.reason).toBe("CollectorLost");
