@@ -124,7 +124,7 @@ export const CollectSpec = z
       .default({ enabled: false, duration: "30s", frequencyHz: 99 })
       .describe("The profile of the suspect."),
     stallBudget: Duration.default("1s").describe(
-      "Reads that may stall the target for longer, all together, are left out.",
+      "Reads that may stall the target for longer, all together, are left out; so is one read that may stall it for more than a twentieth of this, but 50ms are always allowed.",
     ),
     previousLog: z
       .object({

@@ -15,7 +15,7 @@ import {
   type OomReports,
   type PartKind,
 } from "../api/collection.ts";
-import type { Clock } from "../seams.ts";
+import { systemRandom, type Clock } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -24,6 +24,7 @@ import { createReportParser } from "./kmsg.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createSampler, type Sampler } from "./sample.ts";
+import { createSnapshots, type Snapshots } from "./snapshots.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
 export interface Sink {
@@ -54,8 +55,8 @@ const PART_BYTES = 1024 * 1024;
 const LATE_MS = 2_000;
 /** So that a long collection stays below the number of parts that a pack may have, with those closed for their size. */
 const MAX_TIMED_PARTS = 600;
-/** The rest of a pack's size is for the reports of the kernel. */
-const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 2 * MAX_PART_BYTES;
+/** The rest of a pack's size is for the reports of the kernel and the snapshots of mappings. */
+const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 3 * MAX_PART_BYTES;
 
 type Part = Manifest["parts"][number];
 
@@ -78,7 +79,13 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const kubepods = await kubepodsRoots(hierarchy);
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
-    samples = await takeReadings(options, sampler, parts, skipped, async () => {
+    const nameKey = systemRandom.hex(16);
+    // Samples that are later than this are lost.
+    const patienceMs = Math.max(plan.intervalMs, LATE_MS);
+    const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey, patienceMs }, (snapshot) =>
+      hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
+    );
+    samples = await takeReadings(options, sampler, snapshots, parts, skipped, async () => {
       const reports = await readReports(options, host);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
@@ -140,6 +147,7 @@ async function hand(
 async function takeReadings(
   options: CollectOptions,
   sampler: Sampler,
+  snapshots: Snapshots,
   parts: Part[],
   skipped: Manifest["skipped"],
   afterFirst: () => Promise<void>,
@@ -169,7 +177,8 @@ async function takeReadings(
   const expected = expectedSamples(plan);
   for (let turn = 0; turn < expected && !signal.aborted; turn++) {
     try {
-      const line = JSON.stringify(await sampler.take(taken, clock.monotonicMs() - from));
+      const sample = await sampler.take(taken, clock.monotonicMs() - from);
+      const line = JSON.stringify(sample);
       const bytes = Buffer.byteLength(line) + 1;
       if (allBytes + bytes > MAX_READINGS_BYTES) {
         skipped.push({ what: "readings", reason: "TooLarge", detail: `the pack is full after ${taken} samples` });
@@ -180,6 +189,7 @@ async function takeReadings(
       allBytes += bytes;
       taken += 1;
       if (taken === 1) await afterFirst();
+      await snapshots.follow(sample, expected <= 1 ? 1 : turn / (expected - 1));
     } catch (error) {
       if (signal.aborted) break;
       failed += 1;
@@ -198,10 +208,14 @@ async function takeReadings(
     if (turn + 1 < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
   }
   await close();
+  await snapshots.finish(clock.monotonicMs() - from).catch((error: unknown) => {
+    log.warn({ err: error }, "Could not take the last snapshot of mappings");
+    skipped.push({ what: "mappings", reason: "ReadFailed", detail: "the last snapshot" });
+  });
   if (late > 0)
     skipped.push({ what: "readings", reason: "Late", detail: `${late} samples: one takes longer than the interval` });
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
-  for (const note of sampler.notes()) skipped.push(note);
+  skipped.push(...sampler.notes(), ...snapshots.notes());
   return taken;
 }
 

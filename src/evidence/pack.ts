@@ -18,6 +18,7 @@ import {
   partFileName,
   Sample,
 } from "../api/collection.ts";
+import { MappingSnapshot } from "../api/mappings.ts";
 import { checksumFile, openPlain, type StoredPart } from "./folder.ts";
 import { BadJson, parseJson } from "./json.ts";
 import { readLines } from "./lines.ts";
@@ -38,7 +39,9 @@ export interface Pack {
   readonly parts: readonly PartId[];
   /** All readings in the order of their parts. Each call reads from the start. */
   samples(): AsyncIterable<Sample>;
-  /** What is missing or had to be left out, for people. Grows while `samples` is read. */
+  /** The snapshots of mappings in the order of their parts. Each call reads from the start. */
+  mappings(): AsyncIterable<MappingSnapshot>;
+  /** What is missing or had to be left out, for people. Grows while `samples` and `mappings` are read. */
   readonly problems: readonly string[];
   /** Compares every part with the manifest's checksum. Without a manifest nothing can be proved. */
   verify(): Promise<Verification>;
@@ -69,6 +72,7 @@ export async function openPack(directory: string): Promise<Pack> {
     context: await readPart(directory, parts, "context", Context, note),
     parts,
     samples: () => readSamples(directory, readings, note),
+    mappings: () => readSnapshots(directory, parts, note),
     get problems() {
       return [...problems.values()];
     },
@@ -94,7 +98,21 @@ async function readPart<T>(
   note: Note,
 ): Promise<T | undefined> {
   const part = parts.find((part) => part.kind === kind);
-  if (part === undefined) return undefined;
+  return part === undefined ? undefined : readJson(directory, part, schema, note);
+}
+
+async function* readSnapshots(
+  directory: string,
+  parts: readonly PartId[],
+  note: Note,
+): AsyncGenerator<MappingSnapshot> {
+  for (const part of parts.filter(({ kind }) => kind === "mappings")) {
+    const snapshot = await readJson(directory, part, MappingSnapshot, note);
+    if (snapshot !== undefined) yield snapshot;
+  }
+}
+
+async function readJson<T>(directory: string, part: PartId, schema: z.ZodType<T>, note: Note): Promise<T | undefined> {
   const name = fileOf(part);
   try {
     const file = await openPlain(join(directory, name), constants.O_RDONLY);

@@ -97,7 +97,7 @@ function podSpec(plan: CollectionPlan, node: string, settings: CollectorSettings
           privileged: false,
           allowPrivilegeEscalation: false,
           readOnlyRootFilesystem: true,
-          // SYS_PTRACE: smaps_rollup of other users' processes. SYSLOG: the kernel's log, by the syslog system call; the device rules of containers forbid /dev/kmsg. DAC_READ_SEARCH: cgroup files that only root may read.
+          // SYS_PTRACE: memory maps and descriptors of other users' processes. SYSLOG: the kernel's log, by the syslog system call; the device rules of containers forbid /dev/kmsg. DAC_READ_SEARCH: cgroup files that only root may read, and the list of another user's descriptors.
           capabilities: { drop: ["ALL"], add: ["SYS_PTRACE", "SYSLOG", "DAC_READ_SEARCH"] },
         },
         terminationMessagePolicy: "FallbackToLogsOnError",
