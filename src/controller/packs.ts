@@ -6,7 +6,14 @@ import type { Logger } from "pino";
 import type { Manifest } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
-import { keyText, type KernelVictim, type SessionView, type WorkloadKey } from "../incident/observation.ts";
+import type { PackUploads } from "../evidence/uploads.ts";
+import {
+  type ArchiveView,
+  keyText,
+  type KernelVictim,
+  type SessionView,
+  type WorkloadKey,
+} from "../incident/observation.ts";
 
 export interface PackReading {
   readonly finding: Finding;
@@ -18,6 +25,8 @@ export interface PacksOptions {
   /** Reads a pack and says what it means. Throws only when the folder itself cannot be read. */
   readonly read: (directory: string) => Promise<PackReading>;
   readonly readManifest: (directory: string) => Promise<Manifest | undefined>;
+  /** Where finished packs lie beside the store; undefined when nowhere. */
+  readonly uploads: PackUploads | undefined;
   readonly enqueue: (key: string) => void;
   readonly log: Logger;
 }
@@ -26,6 +35,7 @@ export interface Packs {
   session(collection: string): SessionView | undefined;
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  archive(collection: string): ArchiveView | undefined;
   /** Forgets what was read of collections that are over. */
   forget(collection: string): void;
 }
@@ -33,7 +43,7 @@ export interface Packs {
 /** How many readings are kept; the rest can be read again. */
 const KEEP = 64;
 
-export function createPacks({ store, read, readManifest, enqueue, log }: PacksOptions): Packs {
+export function createPacks({ store, read, readManifest, uploads, enqueue, log }: PacksOptions): Packs {
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
   const underWay = new Set<string>();
@@ -102,6 +112,12 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
     session,
     finding,
     victims: (collection) => readings.get(collection)?.victims ?? [],
+    archive: (collection) => {
+      const pack = uploads?.stored(collection);
+      const problem = uploads?.problem(collection);
+      if (pack === undefined && problem === undefined) return undefined;
+      return { ...(pack === undefined ? {} : { pack }), ...(problem === undefined ? {} : { problem }) };
+    },
     forget: (collection) => {
       readings.delete(collection);
       manifests.delete(collection);

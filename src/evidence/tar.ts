@@ -55,6 +55,8 @@ export type TarHeader =
       readonly bytes: number;
       readonly taints: "Nothing" | "Next" | "Rest";
     }
+  /** The folder `./` itself, which `tar -C FOLDER .` puts first. It has no data and says nothing. */
+  | { readonly kind: "Root" }
   /** Only zeros: the end of the archive. */
   | { readonly kind: "End" }
   /** Not a header: its checksum is wrong, or a number in it cannot be read. What follows cannot be told apart any more. */
@@ -91,6 +93,7 @@ export function decodeTarHeader(block: Uint8Array): TarHeader {
   if (bytes === undefined || readOctal(header, CHECKSUM) !== checksumOf(header)) return { kind: "Damaged" };
   const type = String.fromCharCode(header[TYPE_AT] ?? 0);
   const refuse = (reason: string): TarHeader => ({ kind: "Refused", reason, bytes, taints: "Nothing" });
+  if (type === "5" && textOf(header, NAME) === "./") return { kind: "Root" };
   if (!REGULAR.has(type)) {
     const reason = REFUSED_TYPES[type] ?? "of a kind that no pack has";
     const taints = type === "g" ? "Rest" : type === "x" || type === "L" || type === "K" ? "Next" : "Nothing";

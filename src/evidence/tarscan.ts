@@ -93,6 +93,7 @@ export function createTarScan<Place>(options: TarScanOptions<Place>): TarScan {
       problems.push(`The archive has more than ${MAX_ENTRIES} entries: the rest was not read`);
       return;
     }
+    if (entry.kind === "Root") return;
     const part = entry.kind === "File" ? partOf(entry) : refuse(entry.reason);
     if (entry.kind === "Refused" && entry.taints !== "Nothing" && taint !== "Rest") taint = entry.taints;
     else if (taint === "Next") taint = "Nothing";
