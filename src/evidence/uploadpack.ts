@@ -14,8 +14,8 @@ import { S3Problem } from "./s3problem.ts";
 import type { UploadedPiece } from "./s3xml.ts";
 import { archiveOf } from "./writearchive.ts";
 
-/** An archive up to this size is sent by one request; a larger one in pieces of it. S3 wants 5 MiB at least. All that is held in memory. */
-export const PIECE_BYTES = 8 * 2 ** 20;
+/** An archive up to this size is sent by one request, a larger one in pieces of it. The least that S3 takes, because pieces are held in memory. */
+const PIECE_BYTES = 5 * 2 ** 20;
 const STATE_FILE = "upload.json";
 
 export interface Uploaded {
@@ -45,7 +45,7 @@ interface Measured {
 
 /**
  * Sends the pack in `directory` to the key `prefix` + `collection/SHA256.tar.zst`, going on where an earlier attempt stopped. Calling it again does
- * nothing but ask. Holds three pieces in memory at most.
+ * nothing but ask. Holds one piece in memory.
  * Throws S3Problem, PackChanged, and what the file system throws when the pack is removed meanwhile.
  */
 export async function uploadPack(
@@ -82,27 +82,28 @@ async function measure(source: PartSource): Promise<Measured> {
     hash.update(piece);
     pieces.push(createHash("sha256").update(piece).digest("hex"));
     bytes += piece.length;
+    // When no other piece comes, this one stays valid.
     whole = pieces.length === 1 ? piece : undefined;
   }
   return { bytes, sha256: hash.digest("hex"), pieces, whole };
 }
 
-/** The archive in pieces of equal size, the last one shorter. Each is a buffer of its own. */
+/** The archive in pieces of equal size, the last one shorter. All are in one buffer: a piece is valid until the next one is asked for. */
 async function* piecesOf(source: PartSource): AsyncGenerator<Buffer> {
-  let kept: Uint8Array[] = [];
+  const buffer = Buffer.allocUnsafe(PIECE_BYTES);
   let length = 0;
   for await (let bytes of archiveOf(source)) {
-    while (length + bytes.length >= PIECE_BYTES) {
-      const rest = PIECE_BYTES - length;
-      yield Buffer.concat([...kept, bytes.subarray(0, rest)], PIECE_BYTES);
-      bytes = bytes.subarray(rest);
-      kept = [];
+    while (bytes.length > 0) {
+      const taken = bytes.subarray(0, PIECE_BYTES - length);
+      buffer.set(taken, length);
+      length += taken.length;
+      bytes = bytes.subarray(taken.length);
+      if (length < PIECE_BYTES) continue;
+      yield buffer;
       length = 0;
     }
-    kept.push(bytes);
-    length += bytes.length;
   }
-  if (length > 0) yield Buffer.concat(kept, length);
+  if (length > 0) yield buffer.subarray(0, length);
 }
 
 /** Whether exactly these bytes lie under the key: by the server's checksum where it tells one, else by reading them back. */

@@ -1,10 +1,14 @@
 /** Finished packs in a real S3 server: what gets there, what does not, and what people are told. */
 import { appendFile, mkdir, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Writable } from "node:stream";
+import { promisify } from "node:util";
 import { pino } from "pino";
+import { parseAllDocuments } from "yaml";
 import { partFileName } from "../../src/api/collection.ts";
 import { bucketUploads } from "../../src/controller/bucket.ts";
 import { openPack } from "../../src/evidence/pack.ts";
@@ -15,6 +19,7 @@ import { readUploadState } from "../../src/evidence/uploadpack.ts";
 import { createPackUploads, type PackUploads, type PackUploadsOptions } from "../../src/evidence/uploads.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 import { readSettings } from "../../src/settings.ts";
+import { kubectlPath } from "../support/apiserver.ts";
 import { COLLECTION, manifestOf, POD_A, sha256, temporaryFolder } from "./door.ts";
 import {
   ACCESS_KEY,
@@ -26,6 +31,9 @@ import {
   startS3Proxy,
   startS3Server,
 } from "./s3server.ts";
+
+// Packs of many megabytes, sealed and unsealed, on a machine that does other things as well.
+vi.setConfig({ testTimeout: 180_000 });
 
 let server: S3Server;
 let proxy: S3Proxy;
@@ -135,7 +143,7 @@ async function receive(
 
 /** Parts that no compressor makes smaller: an archive of three pieces. */
 function large(): Buffer[] {
-  return [randomBytes(12 * 2 ** 20), randomBytes(8 * 2 ** 20)];
+  return [randomBytes(7 * 2 ** 20), randomBytes(5 * 2 ** 20)];
 }
 
 async function objects(prefix = "cluster-a/"): Promise<string[]> {
@@ -199,21 +207,37 @@ describe("a finished pack", () => {
     expect(made.stored(COLLECTION)?.location).toBe(`s3://${BUCKET}/${second[0]}`);
   });
 
-  it("of many megabytes goes in pieces, and little of it is held", async () => {
+  it("of many megabytes goes in pieces", async () => {
     await finished(COLLECTION, large());
     const made = uploads(client());
-    global.gc?.();
-    const before = process.memoryUsage().arrayBuffers;
-    let most = 0;
-    const timer = setInterval(() => {
-      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
-    }, 5);
     await made.pass();
-    clearInterval(timer);
     expect(made.problem(COLLECTION)).toBeUndefined();
     const [key = "none"] = await objects();
     expect(sha256(await readFile(join(server.objects, key)))).toBe(made.stored(COLLECTION)?.sha256);
-    expect(most).toBeLessThan(64 * 2 ** 20);
+  });
+
+  it("is never held in memory, however large", async () => {
+    const size = 12 * 2 ** 20;
+    const noise = randomBytes(size);
+    await mkdir(join(root, "big"));
+    // Each a little different, so that the pack cannot be folded into one of them.
+    for (let index = 0; index < 6; index++) {
+      noise[index * 1000] = 0;
+      await writeFile(join(root, "big", partFileName("readings", index)), noise);
+    }
+    await writeFile(join(root, "ca.crt"), server.ca);
+    const child = join(import.meta.dirname, "upload.child.ts");
+    const args = ["--max-old-space-size=160", "--max-semi-space-size=2", child, server.endpoint, BUCKET];
+    const said = await promisify(execFile)(process.execPath, [
+      ...args,
+      join(root, "ca.crt"),
+      join(root, "secret"),
+      join(root, "big"),
+    ]);
+    const { bytes, grew } = JSON.parse(said.stdout) as { bytes: number; grew: number };
+    expect(bytes).toBeGreaterThan(6 * size);
+    // About 45 MiB are seen, also for the largest pack: one piece, the compressor, sockets, and what the collector has not taken away yet.
+    expect(grew).toBeLessThan(64 * 2 ** 20);
   });
 });
 
@@ -482,6 +506,30 @@ describe("the settings", () => {
     const seams = { clock: systemClock, random: systemRandom, signal: new AbortController().signal };
     await expect(bucketUploads({ ...options, ...seams })).rejects.toThrow("ca.crt");
   });
+});
+
+it("the overlay sets what the settings know, and mounts the Secret where they look for it", () => {
+  const folder = join(import.meta.dirname, "..", "..", "config", "overlays", "s3");
+  const text = execFileSync(kubectlPath() ?? "kubectl", ["kustomize", folder], { encoding: "utf8" });
+  const documents = parseAllDocuments(text).map((document) => document.toJS() as { kind: string; spec: unknown });
+  const deployment = documents.find(({ kind }) => kind === "Deployment")?.spec as {
+    template: {
+      spec: {
+        containers: { env: { name: string; value?: string }[]; volumeMounts: { name: string; mountPath: string }[] }[];
+        volumes: { name: string; secret?: { secretName: string } }[];
+      };
+    };
+  };
+  const [operator] = deployment.template.spec.containers;
+  const environment = Object.fromEntries(operator?.env.map(({ name, value }) => [name, value ?? "from a field"]) ?? []);
+  const known = readSettings(environment).evidence.s3;
+  expect(known).toMatchObject({ bucket: "oomscope-evidence", prefix: "my-cluster/", pathStyle: true });
+  const mounted = operator?.volumeMounts.find(({ mountPath }) => mountPath === known?.credentials);
+  const volume = deployment.template.spec.volumes.find(({ name }) => name === mounted?.name);
+  expect(volume?.secret?.secretName).toBe("oomscope-evidence-s3");
+  // Each name must be one that is read: a typing error would be taken for a default.
+  const read = readFileSync(join(import.meta.dirname, "..", "..", "src", "settings.ts"), "utf8");
+  for (const name of Object.keys(environment)) expect(read).toContain(`  ${name}: `);
 });
 
 describe("the bucket", () => {
