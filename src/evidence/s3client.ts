@@ -67,6 +67,8 @@ export interface ListedObject {
 
 /** Every call throws S3Problem, or the signal's reason. */
 export interface S3Client {
+  /** The bucket's URL. */
+  readonly address: string;
   /** Undefined: there is no such object, or no such bucket. */
   head(key: string): Promise<StoredObject | undefined>;
   put(key: string, bytes: Uint8Array): Promise<void>;
@@ -154,6 +156,7 @@ export function createS3Client(options: S3Options): S3Client {
     });
 
   return {
+    address: base.href,
     head: async (key) => {
       try {
         return await send({ method: "HEAD", what: "look for a pack", key, headers: CHECKSUM_MODE }, async (answer) => {

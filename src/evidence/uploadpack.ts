@@ -27,6 +27,8 @@ export interface Uploaded {
 }
 
 const State = z.object({
+  /** What is known of one bucket means nothing for another. */
+  bucket: z.string(),
   key: z.string(),
   /** Pieces that the server has, while the upload is under way. */
   unfinished: z.object({ id: z.string(), etags: z.array(z.string()) }).optional(),
@@ -133,7 +135,7 @@ async function sendPieces(
   measured: Measured,
   client: S3Client,
 ): Promise<void> {
-  const before = await readUploadState(directory);
+  const before = await readUploadState(directory, client);
   if (before?.unfinished !== undefined && before.key !== key) await giveUp(before, client);
   let upload = before?.key === key ? before.unfinished : undefined;
   for (let attempt = 1; ; attempt++) {
@@ -163,7 +165,7 @@ async function sendMissing(
   for await (const piece of piecesOf(source)) {
     if (at++ < upload.etags.length) continue;
     upload.etags.push(await client.putPiece(key, upload.id, at, piece));
-    await writeUploadState(directory, { key, unfinished: upload });
+    await writeUploadState(directory, client, { key, unfinished: upload });
   }
   return upload.etags.map((etag, index) => ({ etag, sha256: measured.pieces[index] ?? "" }));
 }
@@ -177,10 +179,14 @@ async function giveUp({ key, unfinished }: UploadState, client: S3Client): Promi
   }
 }
 
-/** What is known of the upload of the pack in `directory`; undefined when there was none, or nothing readable is known. */
-export async function readUploadState(directory: string): Promise<UploadState | undefined> {
+/** What is known of the upload of the pack in `directory` to this bucket; undefined when there was none, or nothing readable is known. */
+export async function readUploadState(
+  directory: string,
+  { address }: Pick<S3Client, "address">,
+): Promise<UploadState | undefined> {
   try {
-    return parseJson(await readWhole(readPlainFile(join(directory, STATE_FILE))), State);
+    const state = parseJson(await readWhole(readPlainFile(join(directory, STATE_FILE))), State);
+    return state.bucket === address ? state : undefined;
   } catch {
     // Whatever the reason: asking the bucket again is always right.
     return undefined;
@@ -188,8 +194,12 @@ export async function readUploadState(directory: string): Promise<UploadState | 
 }
 
 /** Throws what the file system throws. */
-export async function writeUploadState(directory: string, state: UploadState): Promise<void> {
-  await writeAtomically(directory, STATE_FILE, Buffer.from(`${JSON.stringify(state)}\n`));
+export async function writeUploadState(
+  directory: string,
+  { address }: Pick<S3Client, "address">,
+  state: Omit<UploadState, "bucket">,
+): Promise<void> {
+  await writeAtomically(directory, STATE_FILE, Buffer.from(`${JSON.stringify({ bucket: address, ...state })}\n`));
 }
 
 /** Stands for exactly these parts: while it is the same, the archive is the same. */

@@ -84,7 +84,7 @@ export function createPackUploads(options: PackUploadsOptions): PackUploads {
   }
 
   async function upload(collection: string, directory: string, fingerprint: string): Promise<void> {
-    const before = await readUploadState(directory);
+    const before = await readUploadState(directory, client);
     if (before?.done?.fingerprint === fingerprint) {
       const { bytes, sha256, time } = before.done;
       return note(collection, {
@@ -97,7 +97,7 @@ export function createPackUploads(options: PackUploadsOptions): PackUploads {
     const from = clock.monotonicMs();
     const { key, bytes, sha256 } = await uploadPack(directory, prefix, collection, client);
     const time = clock.now().toISOString();
-    await writeUploadState(directory, { key, done: { bytes, sha256, time, fingerprint } });
+    await writeUploadState(directory, client, { key, done: { bytes, sha256, time, fingerprint } });
     // The pack has grown by a part since it was uploaded: the older archive says nothing that this one does not.
     if (before?.done !== undefined && before.key !== key) await client.remove(before.key).catch(() => undefined);
     const pack = bucketPack(key, bytes, sha256, time);

@@ -183,11 +183,20 @@ describe("a finished pack", () => {
     await second.pass();
     expect(proxy.seen.map((line) => line.split(" ")[0])).toEqual(["HEAD"]);
     expect(second.stored(COLLECTION)?.location).toContain("s3://");
-    // And one that finds the note of the first does not even ask.
+    // And one that finds a note of that does not even ask.
     const third = uploads(client({ endpoint: proxy.endpoint }));
     await third.pass();
     expect(proxy.seen).toHaveLength(1);
     expect(third.stored(COLLECTION)).toEqual(second.stored(COLLECTION));
+  });
+
+  it("is not taken to be in a bucket because it is in another", async () => {
+    await finished();
+    await uploads(client()).pass();
+    const elsewhere = uploads(client({ bucket: "not-there" }));
+    await elsewhere.pass();
+    expect(elsewhere.stored(COLLECTION)).toBeUndefined();
+    expect(elsewhere.problem(COLLECTION)).toContain("There is no bucket not-there");
   });
 
   it("is sent only when nothing more may come, and again when the operator adds to it", async () => {
@@ -266,8 +275,9 @@ describe("an upload that is interrupted", () => {
   it("is taken up by the next process, piece by piece", async () => {
     const directory = await finished(COLLECTION, large());
     proxy.fault = (line) => (line.includes("partNumber=3") ? { hangUp: true } : undefined);
-    await uploads(client({ endpoint: proxy.endpoint, limits: { attempts: 1 } })).pass();
-    expect((await readUploadState(directory))?.unfinished?.etags).toHaveLength(2);
+    const broken = client({ endpoint: proxy.endpoint, limits: { attempts: 1 } });
+    await uploads(broken).pass();
+    expect((await readUploadState(directory, broken))?.unfinished?.etags).toHaveLength(2);
     store = await createDirectoryStore(join(root, "store"), { clock: systemClock, maxBytes: 2 ** 30 });
     proxy.fault = () => undefined;
     proxy.seen.length = 0;
@@ -310,8 +320,9 @@ describe("an upload that is interrupted", () => {
   it("begins again when the server has forgotten what it had", async () => {
     const directory = await finished(COLLECTION, large());
     proxy.fault = (line) => (line.includes("partNumber=3") ? { hangUp: true } : undefined);
-    await uploads(client({ endpoint: proxy.endpoint, limits: { attempts: 1 } })).pass();
-    const state = await readUploadState(directory);
+    const broken = client({ endpoint: proxy.endpoint, limits: { attempts: 1 } });
+    await uploads(broken).pass();
+    const state = await readUploadState(directory, broken);
     await client().abort(state?.key ?? "", state?.unfinished?.id ?? "");
     proxy.fault = () => undefined;
     proxy.seen.length = 0;
