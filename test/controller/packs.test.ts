@@ -32,6 +32,7 @@ async function start(): Promise<void> {
     read: () => Promise.reject(new Error("no finding is asked for")),
     readManifest: async (directory) => (await openPack(directory)).manifest,
     readContext: async (directory) => (await openPack(directory)).context,
+    uploads: undefined,
     enqueue: () => undefined,
     log: pino({ level: "silent" }),
   });

@@ -641,6 +641,37 @@ describe("collection and end", () => {
     expect(written(ended).investigations).toEqual(ended.investigations);
   });
 
+  test("says where the pack lies once it is in the bucket, or what keeps it from there, also after the end", () => {
+    const seen = running();
+    const id = idOf(seen);
+    const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "m", skipped: [] };
+    const finding = {
+      id: "0123456789ab",
+      verdict: "AnonHeapLeak" as const,
+      confidencePercent: 75,
+      summary: "s",
+      evidence: [],
+      counterEvidence: [],
+    };
+    const session = { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest };
+    const known = { ...seen, sessions: { [id]: session }, findings: { [id]: finding } };
+    const ended = written({ ...written(known), findings: { [id]: finding } });
+    const place = { location: `collections/${id}`, parts: 4, bytes: 9, sha256: "m" };
+    expect(status(ended).evidence).toEqual(place);
+    expect(status({ ...ended, archives: { other: { problem: "no" } } }).evidence).toEqual(place);
+
+    const problem = "There is no bucket evidence";
+    const waiting = written({ ...ended, archives: { [id]: { problem } } });
+    expect(waiting.investigations[0]?.status?.evidence).toEqual({ ...place, message: problem });
+
+    const pack = { location: `s3://evidence/${id}/a.tar.zst`, bytes: 5, sha256: "a", expires: "2026-12-23T12:00:00Z" };
+    const there = written({ ...waiting, archives: { [id]: { pack } } });
+    expect(there.investigations[0]?.status?.evidence).toEqual({ ...pack, parts: 4 });
+    // A later operator that knows nothing of it leaves it as it was told.
+    expect(status({ ...there, archives: {} }).evidence).toEqual({ ...pack, parts: 4 });
+    expect(actions(there)).toEqual([]);
+  });
+
   test("looks for the kernel's report on the node of a pod that has ended", () => {
     const dead = aPod("a", {
       phase: "Failed",
