@@ -54,6 +54,21 @@ describe("the walls", () => {
     expect(outside).toEqual([]);
   });
 
+  test("evidence is listened for in one file and sent to a bucket in one file; nothing else of it touches the network", () => {
+    const network = sources
+      .filter(({ name }) => folderOf(name) === "evidence")
+      .filter(({ text }) =>
+        /^import (?!type |\{ isIP \})[^;]*"node:(https?|http2|net|tls|dgram|dns)|\bfetch\(/m.test(text),
+      );
+    expect(network.map(({ name }) => name).toSorted()).toEqual([
+      "evidence/s3client.ts",
+      "evidence/s3request.ts",
+      "evidence/server.ts",
+    ]);
+    const asks = network.filter(({ text }) => /^import \{[^}]*\brequest\b[^}]*\} from "node:https?"/m.test(text));
+    expect(asks.map(({ name }) => name)).toEqual(["evidence/s3request.ts"]);
+  });
+
   test("decisions and diagnosis do no input or output", () => {
     const io = imports.filter(
       ({ from, to }) =>

@@ -7,6 +7,7 @@ import { endedAt } from "../incident/intake.ts";
 import type {
   EffectivePolicy,
   JobView,
+  ArchiveView,
   KernelVictim,
   Observation,
   PodView,
@@ -50,6 +51,8 @@ export interface EvidenceView {
   /** The finding of a collection that has ended; reading the pack begins with the first call. */
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  /** Undefined where packs lie in the directory only, and for a pack that is not known here any more. */
+  archive(collection: string): ArchiveView | undefined;
 }
 
 export interface ObserveOptions {
@@ -100,6 +103,11 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
       options,
     ),
     sessions: Object.fromEntries(collections.flatMap(({ id }) => pair(id, options.evidence.session(id)))),
+    archives: Object.fromEntries(
+      investigations
+        .flatMap((i) => i.status?.collections ?? [])
+        .flatMap(({ id }) => pair(id, options.evidence.archive(id))),
+    ),
     findings: Object.fromEntries(
       collections
         .filter((c) => c.state !== "Intended")

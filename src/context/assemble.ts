@@ -118,7 +118,14 @@ function skippedOf(question: ContextQuestion, answers: ContextAnswers, pods: rea
   const gone = question.pods
     .filter(({ uid, name }) => !found.has(uid) && !known.has(`pod ${name}`))
     .map(({ name }) => ({ what: `pod ${name}`, reason: "Replaced", detail: "another pod has its name now" }));
-  const all = [...answers.skipped, ...gone].slice(0, 4 * MAX_SKIPPED).map(({ what, reason, detail }) => ({
+  const removed = answers.logs
+    .filter(({ text }) => NO_LOG.test(text))
+    .map(({ pod, container }) => ({
+      what: `previous log of ${container} of ${pod}`,
+      reason: "Gone",
+      detail: "the node no longer has it",
+    }));
+  const all = [...answers.skipped, ...gone, ...removed].slice(0, 4 * MAX_SKIPPED).map(({ what, reason, detail }) => ({
     what: cut(what, MAX_DETAIL),
     reason,
     ...(detail === undefined
@@ -173,12 +180,17 @@ function mergeRevisions(
   return [...merged.values()].slice(0, MAX_REVISIONS);
 }
 
+/** What the kubelet sends, with status 200, in place of a log that is no longer there. */
+const NO_LOG = /^unable to retrieve container logs for \S{1,256}\s*$/;
+
 function logsOf(question: ContextQuestion, { logs }: ContextAnswers, pods: readonly PodFacts[]): LogTail[] {
-  return logs.map((raw) => {
-    const container = pods.find(({ uid }) => uid === raw.uid)?.containers.find(({ name }) => name === raw.container);
-    const cutOff = Buffer.byteLength(raw.text) >= MAX_LOG_BYTES;
-    return logTail(raw, container?.last?.containerId, question.logLines, cutOff);
-  });
+  return logs
+    .filter(({ text }) => !NO_LOG.test(text))
+    .map((raw) => {
+      const container = pods.find(({ uid }) => uid === raw.uid)?.containers.find(({ name }) => name === raw.container);
+      const cutOff = Buffer.byteLength(raw.text) >= MAX_LOG_BYTES;
+      return logTail(raw, container?.last?.containerId, question.logLines, cutOff);
+    });
 }
 
 /** The log of one incarnation is kept once, as it was read first: it does not change any more. */

@@ -138,10 +138,10 @@ function isCardNumber(text: string): boolean {
   return sum % 10 === 0;
 }
 
-/** Of a path each segment is looked at alone; a run of base64 has no reason to begin with a slash. */
+/** What begins with a slash is taken for a path, whose segments are looked at alone, unless it has as many capitals as only chance makes. */
 function looksRandom(text: string): boolean {
-  if (text.startsWith("/") || text.includes("//")) return text.split("/").some((segment) => isRandom(segment));
-  return isRandom(text);
+  if (!text.startsWith("/")) return isRandom(text);
+  return isDense(text) || text.split("/").some((segment) => isRandom(segment));
 }
 
 /**
@@ -150,15 +150,18 @@ function looksRandom(text: string): boolean {
  */
 function isRandom(text: string): boolean {
   if (text.length < 20) return false;
-  const upper = count(text, /[A-Z]/g);
   const digits = count(text, /[0-9]/g);
-  if (upper > 0 && /[a-z]/.test(text)) {
+  if (/[A-Z]/.test(text) && /[a-z]/.test(text)) {
     if (digits >= 3 || (digits > 0 && text.length >= 32)) return true;
-    const changes = count(text, /[a-z](?=[^a-z])|[A-Z](?=[^A-Z])|[0-9](?=[^0-9])/g);
-    return changes >= 0.38 * (text.length - 1) && upper >= 0.3 * text.length;
+    return isDense(text);
   }
   // One case and digits: base32, base36. Hyphens part the names of Kubernetes objects, and UUIDs, which stay.
   return text.split("-").some((piece) => piece.length >= 26 && count(piece, /[0-9]/g) >= 5);
+}
+
+function isDense(text: string): boolean {
+  const changes = count(text, /[a-z](?=[^a-z])|[A-Z](?=[^A-Z])|[0-9](?=[^0-9])/g);
+  return changes >= 0.38 * (text.length - 1) && count(text, /[A-Z]/g) >= 0.3 * text.length;
 }
 
 function count(text: string, what: RegExp): number {

@@ -6,7 +6,14 @@ import type { Logger } from "pino";
 import type { Context, Manifest } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
-import { keyText, type KernelVictim, type SessionView, type WorkloadKey } from "../incident/observation.ts";
+import type { PackUploads } from "../evidence/uploads.ts";
+import {
+  type ArchiveView,
+  keyText,
+  type KernelVictim,
+  type SessionView,
+  type WorkloadKey,
+} from "../incident/observation.ts";
 
 export interface PackReading {
   readonly finding: Finding;
@@ -19,6 +26,8 @@ export interface PacksOptions {
   readonly read: (directory: string) => Promise<PackReading>;
   readonly readManifest: (directory: string) => Promise<Manifest | undefined>;
   readonly readContext: (directory: string) => Promise<Context | undefined>;
+  /** Where finished packs lie beside the store; undefined when nowhere. */
+  readonly uploads: PackUploads | undefined;
   readonly enqueue: (key: string) => void;
   readonly log: Logger;
 }
@@ -29,6 +38,7 @@ export interface Packs {
   victims(collection: string): readonly KernelVictim[];
   /** The context part as it is now; undefined when there is none that can be read. */
   readContext(collection: string): Promise<Context | undefined>;
+  archive(collection: string): ArchiveView | undefined;
   /** Forgets what was read of collections that are over. */
   forget(collection: string): void;
 }
@@ -42,7 +52,7 @@ interface Look {
 /** How many readings are kept; the rest can be read again. */
 const KEEP = 64;
 
-export function createPacks({ store, read, readManifest, readContext, enqueue, log }: PacksOptions): Packs {
+export function createPacks({ store, read, readManifest, readContext, uploads, enqueue, log }: PacksOptions): Packs {
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
   const looks = new Map<string, Look>();
@@ -132,6 +142,12 @@ export function createPacks({ store, read, readManifest, readContext, enqueue, l
     readContext: async (collection) => {
       const info = store.describe(collection);
       return info === undefined ? undefined : readContext(info.directory);
+    },
+    archive: (collection) => {
+      const pack = uploads?.stored(collection);
+      const problem = uploads?.problem(collection);
+      if (pack === undefined && problem === undefined) return undefined;
+      return { ...(pack === undefined ? {} : { pack }), ...(problem === undefined ? {} : { problem }) };
     },
     forget: (collection) => {
       readings.delete(collection);

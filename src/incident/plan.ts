@@ -47,7 +47,7 @@ export function plan(seen: Observation, now: Date): Plan {
   const plans: InvestigationPlan[] = [];
   for (const investigation of seen.investigations) {
     const joined = intake.join?.investigation === investigation ? intake.join.kills : [];
-    const step = fenced(seen, planOne(seen, investigation, active, joined, now));
+    const step = fenced(seen, archived(seen, planOne(seen, investigation, active, joined, now)));
     plans.push(step);
     if (step.againMs !== undefined) again = Math.min(again ?? step.againMs, step.againMs);
   }
@@ -63,6 +63,17 @@ export function plan(seen: Observation, now: Date): Plan {
 function fenced(seen: Observation, step: Step): Step {
   if (step.status === undefined || endedAt(step.investigation) !== undefined) return step;
   return { ...step, status: { ...step.status, leaderEpoch: seen.epoch } };
+}
+
+/** Says where the pack lies now: an upload may end long after the investigation has. */
+function archived(seen: Observation, step: Step): Step {
+  const evidence = step.status?.evidence;
+  const last = step.status?.collections?.findLast((c) => c.state === "Complete" || c.state === "Partial");
+  const archive = last === undefined ? undefined : seen.archives[last.id];
+  if (step.status === undefined || evidence === undefined || archive === undefined) return step;
+  const { message: _, ...told } = evidence;
+  const problem = archive.problem === undefined ? {} : { message: clip(archive.problem, 512) };
+  return { ...step, status: { ...step.status, evidence: { ...told, ...archive.pack, ...problem } } };
 }
 
 type Step = InvestigationPlan & { readonly againMs?: number };

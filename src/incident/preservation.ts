@@ -48,7 +48,32 @@ export function planPreservation(
   }
   if (policy.spec.preserve.strategy === "None")
     return skip("StrategyNone", `Policy ${policy.name} says preserve.strategy None`);
+  const kept = keptBefore(seen, investigation);
+  if (kept !== undefined) return skip("AlreadyKept", kept);
   return choose(seen, investigation, policy, now);
+}
+
+/**
+ * A workload that is killed again and again must not lose a pod to each of its investigations: one of a revision that still holds its memory is
+ * enough. Says which, and of whom.
+ */
+function keptBefore(seen: Observation, investigation: MemoryInvestigation): string | undefined {
+  const revision = investigation.status?.kills?.at(-1)?.revision;
+  for (const { metadata, status } of seen.investigations) {
+    const preserved = status?.preserved;
+    if (metadata.uid === investigation.metadata.uid || preserved === undefined) continue;
+    if (preserved.state !== "Preserved" && preserved.state !== "Intended") continue;
+    const pod = seen.pods.find((p) => p.uid === preserved.uid);
+    if (pod === undefined || pod.deletionTimestamp !== undefined) continue;
+    const itsRevision = revisionOf(pod, seen);
+    if (revision !== undefined && itsRevision !== undefined && itsRevision !== revision) continue;
+    const killed = seen.investigations.some((i) =>
+      i.status?.kills?.some((kill) => kill.pod.uid === preserved.uid && kill.time >= preserved.since),
+    );
+    if (!killed)
+      return `Pod ${preserved.pod} of the same revision is kept already, by ${metadata.name}; another would show no more`;
+  }
+  return undefined;
 }
 
 function skip(reason: Reason, message: string): PreservationStep {

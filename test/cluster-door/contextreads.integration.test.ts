@@ -1,5 +1,6 @@
 /** What does a look at the surroundings bring from a real API server, and what does each refusal become? With the rights of config/rbac, and with each taken away. */
 import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
@@ -8,6 +9,7 @@ import { createApi, type Api, type ApiObject } from "../../src/cluster/api.ts";
 import { readContext } from "../../src/cluster/contextreads.ts";
 import {
   configmaps,
+  controllerrevisions,
   deployments,
   events,
   horizontalpodautoscalers,
@@ -17,13 +19,18 @@ import {
   poddisruptionbudgets,
   pods,
   replicasets,
+  statefulsets,
   type Resource,
 } from "../../src/cluster/resources.ts";
+import { perform, type PerformOptions } from "../../src/cluster/perform.ts";
 import { assembleContext } from "../../src/context/assemble.ts";
 import type { ContextAnswers, ContextQuestion } from "../../src/context/question.ts";
+import { openPack } from "../../src/evidence/pack.ts";
+import { createDirectoryStore, StorageFull } from "../../src/evidence/store.ts";
 import { selects } from "../../src/incident/policy.ts";
 import { systemClock, systemRandom, type Clock } from "../../src/seams.ts";
 import { startHttpFaultProxy, type HttpFaultProxy } from "../support/faultproxy.ts";
+import { temporaryFolder } from "../evidence/door.ts";
 import { startOwnServer, type OwnServer } from "./ownserver.ts";
 
 const NAMESPACE = "media";
@@ -300,10 +307,27 @@ describe("with the rights of config/rbac", () => {
     expect(line).not.toContain("Forbidden");
   });
 
-  test("a controller's revisions can be listed with what is shipped", async () => {
-    const asked = { ...question, target: { kind: "StatefulSet", name: "none" }, logs: [] };
+  test("the revisions of a StatefulSet are read with what is shipped, and skipped without", async () => {
+    await make(statefulsets, "web", { spec: { serviceName: "web", selector, template } });
+    await make(controllerrevisions, "web-1", {
+      metadata: { labels: { app: "thumbs" }, ...controlledBy("StatefulSet", "web") },
+      revision: 1,
+      data: { spec: { template } },
+    });
+    const target = { kind: "StatefulSet", name: "web", uid: uids["StatefulSet/web"] ?? "" };
+    const asked = { ...question, target, logs: [] };
+    const rules = shipped("operator.yaml", "oomscope-operator");
+    await grant("alice", rules);
     const answers = await readContext(asUser(own.server.token("alice")), systemClock, asked, BUDGET_MS);
-    expect(skipsOf(answers)).toContain("target: NotFound");
+    const context = contextOf(answers, asked);
+    expect(context.revisions).toMatchObject([{ name: "web-1", revision: "1", images: [container.image] }]);
+    expect(JSON.stringify(context)).not.toContain("canary");
+    await grant(
+      "bob",
+      rules.filter(({ resources }) => !resources.includes("controllerrevisions")),
+    );
+    const less = await readContext(asUser(own.server.token("bob")), systemClock, asked, BUDGET_MS);
+    expect(skipsOf(less)).toContain("revisions: Forbidden");
   });
 });
 
@@ -332,6 +356,40 @@ test("objects that have been replaced under the same name are not taken for the 
     reason: "Replaced",
     detail: "another Deployment is named thumbs now",
   });
+});
+
+test("the two looks are one part on disk, and a store that refuses the last one is an answer, not a failure", async () => {
+  const root = await temporaryFolder();
+  const store = await createDirectoryStore(root, { maxBytes: 2 ** 20, clock: systemClock });
+  const directory = (id: string): string => store.describe(id)?.directory ?? "";
+  const options = {
+    api: asUser(),
+    clock: systemClock,
+    writeContext: (id: string, bytes: Uint8Array) => store.writeContext(id, bytes),
+    readContext: async (id: string) => (await openPack(directory(id))).context,
+  } as PerformOptions;
+  const base: Context = { target: { ...question.target, namespace: NAMESPACE }, kills: [], revisions: [], pods: [] };
+  const key = { namespace: NAMESPACE, kind: "Deployment", name: "thumbs" } as const;
+  const look = (stage: "Start" | "End", over: Partial<PerformOptions> = {}) =>
+    perform(
+      key,
+      { kind: "WriteContext", collection: "c1", base, question: { ...question, stage, logs: [] } },
+      { ...options, ...over },
+    );
+  try {
+    expect(await look("Start")).toBeUndefined();
+    expect(await look("End")).toBeUndefined();
+    // Whoever died after the write does it again, and nothing is doubled.
+    expect(await look("End")).toBeUndefined();
+    const { context } = await openPack(directory("c1"));
+    expect(context?.snapshots?.map(({ stage }) => stage)).toEqual(["Start", "End"]);
+    expect(context?.events).toHaveLength(2);
+    const full = { writeContext: () => Promise.reject(new StorageFull("no room")) };
+    expect(await look("End", full)).toMatchObject({ action: "WriteContext", reason: "StorageFull" });
+    expect(await look("Start", full)).toMatchObject({ action: "CreateCollectionJob", reason: "StorageFull" });
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
 });
 
 test("a metrics API that is down is asked once, and holds nobody back", async () => {

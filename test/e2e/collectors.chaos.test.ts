@@ -18,19 +18,19 @@ import {
 
 const NAMESPACE = "e2e-collectors";
 
-let seen: Witness;
+let seen: Witness | undefined;
 const stopped: number[] = [];
 
 beforeAll(async () => {
   await freshNamespace(NAMESPACE);
-  await apply(policy(NAMESPACE, { preserve: { strategy: "None" }, collect: { interval: "2s", duration: "60s" } }));
+  await apply(policy(NAMESPACE, { preserve: { strategy: "None" }, collect: { interval: "5s", duration: "60s" } }));
   for (const name of ["hangs", "leaves"]) await deployEater(NAMESPACE, name, 1);
   await ready(NAMESPACE, ["hangs", "leaves"]);
   seen = await witness(NAMESPACE);
 });
 afterAll(async () => {
   for (const pid of stopped) resume(pid);
-  await seen.stop();
+  await seen?.stop();
   await kubectl("-n", NAMESPACE, "delete", "memoryinvestigations", "--all", "--wait=false");
   await kubectl("delete", "namespace", NAMESPACE, "--wait=false");
 });
@@ -63,7 +63,7 @@ function collectors(): number[] {
 }
 
 const status = (name: string): NonNullable<MemoryInvestigation["status"]> =>
-  seen.investigations.get(name)?.latest.status ?? {};
+  seen?.investigations.get(name)?.latest.status ?? {};
 
 /** Starts an investigation and returns when its collector has sent something. */
 async function collecting(name: string): Promise<void> {

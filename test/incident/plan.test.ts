@@ -215,6 +215,53 @@ describe("preservation", () => {
     expect(again).toMatchObject({ pod: { name: "b" }, labels: { app: "thumbs" } });
   });
 
+  describe("of a workload that already has a pod kept by an earlier investigation", () => {
+    const earlier = (over: Record<string, unknown> = {}): MemoryInvestigation =>
+      anInvestigation("old", {
+        metadata: { ...anInvestigation("old").metadata, creationTimestamp: at(900) },
+        status: {
+          result: "Recommended",
+          preserved: { pod: "k", uid: "uid-k", how: "Isolate", state: "Preserved", since: at(800), why: "w", ...over },
+        },
+      });
+    const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = aPod("k");
+    const keptPod = (revision = "thumbs-h1") => ({
+      ...orphan,
+      labels: { [PRESERVED_LABEL]: "uid-old" },
+      annotations: { "oomscope.dev/revision": revision },
+    });
+    const seen = (old: MemoryInvestigation, ...more: Observation["pods"]): Observation => ({
+      ...opened,
+      pods: [...opened.pods, ...more],
+      investigations: [old, ...opened.investigations],
+    });
+    const takes = (seen: Observation): boolean => actions(seen).some((a) => a.kind === "PreservePod");
+
+    test("takes no second one, and says which holds the evidence", () => {
+      const again = seen(earlier(), keptPod());
+      expect(takes(again)).toBe(false);
+      const step = plan(again, NOW).investigations.find((i) => i.investigation.metadata.name === "i");
+      expect(step?.status?.conditions?.find((c) => c.type === "PodPreserved")).toMatchObject({
+        status: "False",
+        reason: "AlreadyKept",
+        message: "Pod k of the same revision is kept already, by old; another would show no more",
+      });
+    });
+
+    test("takes one when the earlier is of another revision, gone, released, or was killed itself", () => {
+      expect(takes(seen(earlier(), keptPod("thumbs-h0")))).toBe(true);
+      expect(takes(seen(earlier()))).toBe(true);
+      expect(takes(seen(earlier({ state: "Released" }), keptPod()))).toBe(true);
+      const killed = earlier();
+      const kills = (status(opened).kills ?? []).map((k) => ({
+        ...k,
+        pod: { name: "k", uid: "uid-k" },
+        time: at(100),
+      }));
+      expect(takes(seen({ ...killed, status: { ...killed.status, kills } }, keptPod()))).toBe(true);
+    });
+  });
+
   test("never takes another pod when the chosen one is gone", () => {
     const intended = written(opened);
     const seen = { ...intended, pods: [aPod("a"), aPod("c")] };
@@ -592,6 +639,37 @@ describe("collection and end", () => {
     expect(condition(ended, "Succeeded")).toMatchObject({ status: "True", reason: "Diagnosed" });
     expect(actions(ended)).toEqual([]);
     expect(written(ended).investigations).toEqual(ended.investigations);
+  });
+
+  test("says where the pack lies once it is in the bucket, or what keeps it from there, also after the end", () => {
+    const seen = running();
+    const id = idOf(seen);
+    const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "m", skipped: [] };
+    const finding = {
+      id: "0123456789ab",
+      verdict: "AnonHeapLeak" as const,
+      confidencePercent: 75,
+      summary: "s",
+      evidence: [],
+      counterEvidence: [],
+    };
+    const session = { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End" as const, manifest };
+    const known = { ...seen, sessions: { [id]: session }, findings: { [id]: finding } };
+    const ended = written({ ...written(known), findings: { [id]: finding } });
+    const place = { location: `collections/${id}`, parts: 4, bytes: 9, sha256: "m" };
+    expect(status(ended).evidence).toEqual(place);
+    expect(status({ ...ended, archives: { other: { problem: "no" } } }).evidence).toEqual(place);
+
+    const problem = "There is no bucket evidence";
+    const waiting = written({ ...ended, archives: { [id]: { problem } } });
+    expect(waiting.investigations[0]?.status?.evidence).toEqual({ ...place, message: problem });
+
+    const pack = { location: `s3://evidence/${id}/a.tar.zst`, bytes: 5, sha256: "a", expires: "2026-12-23T12:00:00Z" };
+    const there = written({ ...waiting, archives: { [id]: { pack } } });
+    expect(there.investigations[0]?.status?.evidence).toEqual({ ...pack, parts: 4 });
+    // A later operator that knows nothing of it leaves it as it was told.
+    expect(status({ ...there, archives: {} }).evidence).toEqual({ ...pack, parts: 4 });
+    expect(actions(there)).toEqual([]);
   });
 
   test("looks for the kernel's report on the node of a pod that has ended", () => {
