@@ -40,7 +40,7 @@ export interface Footprint {
   /** Of these in transparent huge pages, where an earlier read told. */
   readonly hugeBytes?: number | undefined;
   readonly mappings?: number | undefined;
-  /** Size of the largest mapping that has memory: the lock is given up between mappings. */
+  /** Size of the largest run of mappings that one call reads: between two calls the lock is given up. */
   readonly largestBytes?: number | undefined;
 }
 
@@ -66,7 +66,7 @@ export function predictRollup(footprint: Footprint, before?: EarlierRead): Predi
   return { totalMs: ms, holdMs: ms };
 }
 
-/** smaps: the kernel takes the lock anew for each few KiB of text, so the longest hold is the walk of the largest mapping. */
+/** smaps: the kernel takes the lock anew for each few KiB of text, so the longest hold is the walk of the few mappings in one of these. */
 export function predictSmaps(footprint: Footprint): Prediction {
   const { rssBytes, mappings = COST.assumedMappings, largestBytes = rssBytes } = footprint;
   return {

@@ -205,9 +205,25 @@ test("mappings are counted without walking a page table; memory that may not be 
   await addProcess(tree, 42, "java");
   expect(await surveyMappings(tree.roots.proc, 42, systemClock)).toEqual({
     mappings: 204,
-    largestBytes: 0xffe00000 - 0xf0000000,
+    // The Java heap, and the first pages of the program behind it.
+    largestBytes: 0x100000000 - 0xf0000000 + 4096,
   });
   expect(await surveyMappings(tree.roots.proc, 43, systemClock)).toBeUndefined();
+});
+
+test("two large mappings side by side are walked under one hold of the lock, and are too long together", async () => {
+  const tree = await newTree();
+  const directory = await addProcess(tree, 42, "go");
+  const maps = ["7f0000000000-7f0080000000 rw-p", "7f0080000000-7f0100000000 r--p"];
+  await writeFile(join(directory, "maps"), maps.map((line) => `${line} 00000000 00:00 0 \n`).join(""));
+  const gate = createCostGate(1000, 0);
+  expect((await take(tree, [candidate(42, 4096)], { gate })).skipped[0]).toMatchObject({
+    reason: "TooLong",
+    predictedMs: 80,
+  });
+  const apart = maps.join(` 00000000 00:00 0 \n${"7f0080000000-7f0080001000 ---p 00000000 00:00 0 \n".repeat(6)}`);
+  await writeFile(join(directory, "maps"), `${apart} 00000000 00:00 0 \n`);
+  expect((await take(tree, [candidate(42, 4096)], { gate })).processes).toHaveLength(1);
 });
 
 test("tmpfs mounts are known by their device", async () => {
