@@ -653,7 +653,15 @@ describe("collection and end", () => {
       evidence: [],
       counterEvidence: [],
     };
-    const session = { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End" as const, manifest };
+    const session = {
+      collection: id,
+      samples: 11,
+      parts: 4,
+      bytes: 9,
+      closed: true,
+      context: "End" as const,
+      manifest,
+    };
     const known = { ...seen, sessions: { [id]: session }, findings: { [id]: finding } };
     const ended = written({ ...written(known), findings: { [id]: finding } });
     const place = { location: `collections/${id}`, parts: 4, bytes: 9, sha256: "m" };
