@@ -14,8 +14,9 @@ import {
   type Manifest,
   type OomReports,
   type PartKind,
+  type Sample,
 } from "../api/collection.ts";
-import type { Clock } from "../seams.ts";
+import type { Clock, Random } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -23,6 +24,7 @@ import { readKernelLog } from "./kernellog.ts";
 import { createReportParser } from "./kmsg.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
+import { createProfiling, type Profiling } from "./profile/during.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
@@ -45,6 +47,8 @@ export interface CollectOptions {
   readonly signal: AbortSignal;
   /** CPU time used and the largest resident size of this process, for the account of costs. */
   readonly usage: () => { readonly cpuMs: number; readonly peakRssBytes: number };
+  /** What a profile needs besides, where the plan asks for one: chance, and a place for a private folder, in memory if there is a choice. */
+  readonly profiling?: { readonly random: Random; readonly workFolder: string };
 }
 
 /** A readings part is closed after this long, or when it has grown to this size. */
@@ -77,11 +81,13 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   else {
     const kubepods = await kubepodsRoots(hierarchy);
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
+    const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
-    samples = await takeReadings(options, sampler, parts, skipped, async () => {
+    samples = await takeReadings(options, sampler, parts, skipped, profiling, async () => {
       const reports = await readReports(options, host);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
+    if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
     const reports = await readReports(options, host);
@@ -142,6 +148,7 @@ async function takeReadings(
   sampler: Sampler,
   parts: Part[],
   skipped: Manifest["skipped"],
+  profiling: Profiling | undefined,
   afterFirst: () => Promise<void>,
 ): Promise<number> {
   const { plan, clock, signal, log } = options;
@@ -169,7 +176,9 @@ async function takeReadings(
   const expected = expectedSamples(plan);
   for (let turn = 0; turn < expected && !signal.aborted; turn++) {
     try {
-      const line = JSON.stringify(await sampler.take(taken, clock.monotonicMs() - from));
+      const sample: Sample = await sampler.take(taken, clock.monotonicMs() - from);
+      profiling?.seen(sample);
+      const line = JSON.stringify(sample);
       const bytes = Buffer.byteLength(line) + 1;
       if (allBytes + bytes > MAX_READINGS_BYTES) {
         skipped.push({ what: "readings", reason: "TooLarge", detail: `the pack is full after ${taken} samples` });
@@ -203,6 +212,29 @@ async function takeReadings(
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
   for (const note of sampler.notes()) skipped.push(note);
   return taken;
+}
+
+function profilingOf(options: CollectOptions): Profiling | undefined {
+  const { plan, roots, clock, signal, profiling } = options;
+  const { profile } = plan;
+  if (profile === undefined || profiling === undefined) return undefined;
+  return createProfiling({ plan: { ...plan, profile }, proc: roots.proc, clock, signal, ...profiling });
+}
+
+/** Profiles that were taken beside the readings, one part each. */
+async function handProfiles(
+  options: CollectOptions,
+  profiling: Profiling,
+  parts: Part[],
+  skipped: Manifest["skipped"],
+): Promise<void> {
+  const outcome = await profiling.finish();
+  skipped.push(...outcome.skipped);
+  for (const [index, profile] of outcome.profiles.entries()) {
+    const text = JSON.stringify(profile);
+    if (Buffer.byteLength(text) < MAX_PART_BYTES) await hand(options, parts, "profile", index, text);
+    else skipped.push({ what: `profile ${index}`, reason: "TooLarge", detail: `${profile.kind} has too many stacks` });
+  }
 }
 
 function expectedSamples(plan: CollectionPlan): number {
