@@ -4,6 +4,7 @@
  * All sizes are bytes, all times milliseconds unless a name says otherwise.
  */
 import { z } from "zod";
+import { ProfileFrame } from "./profile.ts";
 
 /** Version of the pack's format. Readers refuse a newer one. */
 export const PACK_SCHEMA = 1;
@@ -174,6 +175,8 @@ export const OomReport = z.object({
   tasksOmitted: Count,
   /** User-space instruction pointer of the task that hit the limit. */
   userIp: z.string().optional(),
+  /** Where that is in the files of the pod, when its code was found there in exactly one place: where the limit was hit, not who took the memory. */
+  userPlace: ProfileFrame.optional(),
   /** Pod uid and container id found in taskMemcg by its form; absent for a cgroup that is no pod's. */
   podUid: z.string().optional(),
   containerId: z.string().optional(),

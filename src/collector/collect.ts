@@ -26,6 +26,7 @@ import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createProfiling, type Profiling } from "./profile/during.ts";
 import { createSampler, type Sampler } from "./sample.ts";
+import { findUserPlace } from "./userplace.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
 export interface Sink {
@@ -61,6 +62,9 @@ const MAX_TIMED_PARTS = 600;
 /** The rest of a pack's size is for the reports of the kernel. */
 const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 2 * MAX_PART_BYTES;
 
+/** Reports whose code is looked for in the files of the pods. */
+const MAX_PLACES = 3;
+
 type Part = Manifest["parts"][number];
 
 /** Runs the plan to its end and returns the manifest, which has been handed over as well. Throws when the manifest could not be. */
@@ -83,8 +87,8 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
     const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
-    samples = await takeReadings(options, sampler, parts, skipped, profiling, async () => {
-      const reports = await readReports(options, host);
+    samples = await takeReadings(options, sampler, parts, skipped, profiling, async (sample) => {
+      const reports = await readReports(options, host, sample);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
     if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
@@ -149,7 +153,7 @@ async function takeReadings(
   parts: Part[],
   skipped: Manifest["skipped"],
   profiling: Profiling | undefined,
-  afterFirst: () => Promise<void>,
+  afterFirst: (sample: Sample) => Promise<void>,
 ): Promise<number> {
   const { plan, clock, signal, log } = options;
   const from = clock.monotonicMs();
@@ -188,7 +192,7 @@ async function takeReadings(
       openBytes += bytes;
       allBytes += bytes;
       taken += 1;
-      if (taken === 1) await afterFirst();
+      if (taken === 1) await afterFirst(sample);
     } catch (error) {
       if (signal.aborted) break;
       failed += 1;
@@ -245,10 +249,20 @@ function expectedSamples(plan: CollectionPlan): number {
 async function readReports(
   options: CollectOptions,
   host: Host,
+  sample?: Sample,
 ): Promise<{ readonly part: OomReports; readonly unread: string | undefined }> {
   const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
   const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
   const found = parser.finish(await bootTimeMs(options.roots.proc));
   const notes = log.note === undefined ? found.notes : [...found.notes, log.note];
-  return { part: { ...found, notes }, unread: log.note };
+  const reports = [...found.reports];
+  const pids = (sample?.pods ?? []).flatMap((pod) => pod.containers.flatMap((c) => c.processes.map(({ pid }) => pid)));
+  // The newest say most, and each costs a search through files.
+  for (let at = reports.length - 1; at >= Math.max(0, reports.length - MAX_PLACES); at--) {
+    const report = reports[at];
+    const code = report === undefined ? undefined : parser.codeOf(report);
+    const userPlace = code === undefined ? undefined : await findUserPlace(options.roots.proc, pids, code);
+    if (report !== undefined && userPlace !== undefined) reports[at] = { ...report, userPlace };
+  }
+  return { part: { ...found, reports, notes }, unread: log.note };
 }

@@ -53,4 +53,4 @@ test("no name holds a separator, a control character or a mark that turns text, 
   );
   expect(plainName("a;b\n\u202e")).toBe("a\\x3bb\\xa\\x202e".replace("\\xa", "\\x0a"));
   expect(plainName("std::vector<int>::push_back(int const&)")).toBe("std::vector<int>::push_back(int const&)");
-});
+}, 30_000);

@@ -56,7 +56,7 @@ export async function symbolise(
   const failure = failureOf(full.end);
   // No stacks, no file of the target: only where the processor was, which the recording itself says.
   const bare = await script(options, ["--symfs", "/nonexistent", "-G"], (sample) =>
-    onSample(relative(sample, options.executables)),
+    onSample(inFiles(sample, options.executables.get(sample.pid) ?? [])),
   );
   return { lost: lostSamples(bare.end.stderr), unread: bare.unread, failure };
 }
@@ -113,13 +113,13 @@ function failureOf(end: ChildEnd): string {
   return `perf script ended with code ${end.code}`;
 }
 
-/** Addresses become places in files, by the mappings as they were when the recording ended. */
-function relative(sample: RawSample, executables: SymboliseOptions["executables"]): RawSample {
-  const frames = sample.frames.flatMap(({ ip }) => {
+/** Addresses become places in files, by the mappings as they were when the recording ended. An address that is in none of them has no file. */
+export function inFiles(sample: RawSample, executables: readonly Executable[]): RawSample {
+  const frames = sample.frames.map(({ ip }) => {
     const at = Number.parseInt(ip, 16);
-    const mapping = executables.get(sample.pid)?.find(({ start, end }) => at >= start && at < end);
+    const mapping = executables.find(({ start, end }) => at >= start && at < end);
     const place = mapping === undefined ? ip : (at - mapping.start + mapping.offset).toString(16);
-    return [{ ip: place, symbol: undefined, dso: mapping?.path }];
+    return { ip: place, symbol: undefined, dso: mapping?.path };
   });
   return { ...sample, frames };
 }

@@ -85,7 +85,7 @@ test("a folder that turns into a link and back while it is walked never leads ou
   expect(seen).not.toContain(SECRET);
   expect(seen).not.toContain("something else");
   for (const each of seen) expect(["inside", "Gone", "Link"]).toContain(each);
-});
+}, 30_000);
 
 test("files too large to copy are left out, and the small ones are copied all the same", async () => {
   await writeFile(join(root, "usr", "lib", "huge.so"), "");
@@ -194,4 +194,4 @@ test("no bytes make the ELF reader fail, read far, or read much", async () => {
     }),
     { numRuns: 200 },
   );
-});
+}, 30_000);

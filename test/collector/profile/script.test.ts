@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { isPlumbing } from "../../../src/api/profile.ts";
 import { createFolder, type Folded, type Names } from "../../../src/collector/profile/fold.ts";
 import { parsePerfMap } from "../../../src/collector/profile/perfmap.ts";
+import { inFiles } from "../../../src/collector/profile/symbolise.ts";
 import { createScriptParser, lostSamples, type RawSample } from "../../../src/collector/profile/script.ts";
 
 const NOTHING: Names = { libraries: new Map(), perfMaps: new Map() };
@@ -61,6 +62,12 @@ test("output without stacks has one place for each sample", () => {
   ]);
   // An address that nobody turned into an offset is not told.
   expect(fold(samples, NOTHING, [13127]).frames).toEqual([{ library: "libimgdecode.so" }]);
+  const path = "/usr/local/lib/libimgdecode.so";
+  const mapping = { start: 0x7f5783253000, end: 0x7f5783254000, offset: 0x1000, path };
+  const placed = samples.map((sample) => inFiles(sample, [mapping]));
+  expect(fold(placed, NOTHING, [13127]).frames).toEqual([{ library: "libimgdecode.so", offset: 0x13f2 }]);
+  const strange = samples.map((sample) => inFiles(sample, [{ ...mapping, end: mapping.start + 1 }]));
+  expect(fold(strange, NOTHING, [13127])).toMatchObject({ frames: [{}], unsymbolised: 12 });
 });
 
 test("a name that makes up a sample of another process accuses nobody", () => {
@@ -148,4 +155,4 @@ test("no text makes the parser or the folder fail, and no frame ever holds an ad
     }),
     { numRuns: 300 },
   );
-});
+}, 30_000);
