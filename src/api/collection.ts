@@ -173,7 +173,7 @@ export const OomReport = z.object({
   stat: z.record(z.string(), Size),
   tasks: z.array(OomTask),
   tasksOmitted: Count,
-  /** User-space instruction pointer of the task that hit the limit. */
+  /** User-space instruction pointer of the task that hit the limit, as long as nobody knows its place. */
   userIp: z.string().optional(),
   /** Where that is in the files of the pod, when its code was found there in exactly one place: where the limit was hit, not who took the memory. */
   userPlace: ProfileFrame.optional(),

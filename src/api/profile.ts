@@ -6,8 +6,8 @@ import { z } from "zod";
 
 const Count = z.int().nonnegative();
 
-/** OnCpu: who is busy. Growth: who touched memory for the first time. Allocations: who asked for memory that was not given back. */
-export const PROFILE_KINDS = ["OnCpu", "Growth", "Allocations"] as const;
+/** OnCpu: who is busy. Growth: who touched memory for the first time. */
+export const PROFILE_KINDS = ["OnCpu", "Growth"] as const;
 export type ProfileKind = (typeof PROFILE_KINDS)[number];
 
 /** Names are cut to this many characters; C++ templates know no bounds. */
@@ -51,8 +51,8 @@ export const Profile = z.object({
   kind: z.enum(PROFILE_KINDS),
   /** The kernel's name of the event: cpu-clock, page-faults. */
   event: z.string(),
-  /** What weights count: nanoseconds on a CPU, page faults, or bytes. */
-  unit: z.enum(["nanoseconds", "faults", "bytes"]),
+  /** What weights count: nanoseconds on a CPU, or page faults. */
+  unit: z.enum(["nanoseconds", "faults"]),
   /** One sample stands for so many events; for OnCpu, so many nanoseconds. */
   period: Count,
   unwinding: z.enum(["dwarf", "fp"]),

@@ -262,7 +262,10 @@ async function readReports(
     const report = reports[at];
     const code = report === undefined ? undefined : parser.codeOf(report);
     const userPlace = code === undefined ? undefined : await findUserPlace(options.roots.proc, pids, code);
-    if (report !== undefined && userPlace !== undefined) reports[at] = { ...report, userPlace };
+    if (report === undefined || userPlace === undefined) continue;
+    // The place says all that the address does, and a process forked from the same parent still has that address.
+    const { userIp: _userIp, ...rest } = report;
+    reports[at] = { ...rest, userPlace };
   }
   return { part: { ...found, reports, notes }, unread: log.note };
 }

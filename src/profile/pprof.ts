@@ -70,7 +70,6 @@ function typesOf(profile: Profile): readonly [readonly [string, string], readonl
   const weight: Readonly<Record<Profile["unit"], readonly [string, string]>> = {
     nanoseconds: ["cpu", "nanoseconds"],
     faults: ["faults", "count"],
-    bytes: ["inuse_space", "bytes"],
   };
   return [["samples", "count"], weight[profile.unit]];
 }

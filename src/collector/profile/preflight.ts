@@ -19,9 +19,9 @@ export const ProfileFacts = z.object({
   hostPids: z.boolean(),
   /** A hardware PMU, for `cycles`; virtual machines mostly have none. */
   pmu: z.boolean(),
-  /** The folder of tracefs, where it is mounted and can be read. */
+  /** The folder of tracefs, where it is mounted and can be read. Not needed yet: tracing of allocations would. */
   tracefs: z.string().optional(),
-  /** The kernel has the uprobe PMU, and definitions of probes can be written. */
+  /** The kernel has the uprobe PMU, and definitions of probes can be written. Likewise. */
   uprobes: z.boolean(),
   transparentHugepage: z.string().optional(),
   /** Programs of util-linux and coreutils that confine what reads the target's files. */
@@ -43,7 +43,7 @@ export type ProfileFacts = z.infer<typeof ProfileFacts>;
 export type Runtime = (typeof RUNTIMES)[number];
 
 const Capture = z.object({
-  what: z.enum(["OnCpu", "Growth", "Allocations", "Symbols"]),
+  what: z.enum(["OnCpu", "Growth", "Symbols"]),
   available: z.boolean(),
   /** CamelCase, for machines; absent when available. */
   reason: z.string().optional(),
@@ -75,7 +75,6 @@ export function decidePreflight(facts: ProfileFacts): Preflight {
     captures: [
       capture("OnCpu", refusal, facts.pmu ? "cpu-clock; cycles would work as well" : "cpu-clock: there is no PMU here"),
       capture("Growth", refusal, "page-faults, a software event: works without a PMU"),
-      capture("Allocations", refusal ?? noUprobes(facts), "uprobes on malloc and free, after their rate was counted"),
       capture("Symbols", noConfinement(facts), "resolved by a process without capabilities"),
     ],
     // Generated code has no unwind tables, but these runtimes keep frame pointers or can be told to; libc of Debian and Alpine has tables, and no frame pointers.
@@ -127,14 +126,6 @@ function noTarget(facts: ProfileFacts): Refusal | undefined {
   if (facts.target.threads > MAX_THREADS)
     return { reason: "TooManyThreads", detail: `${facts.target.threads} threads; at most ${MAX_THREADS} are profiled` };
   return undefined;
-}
-
-function noUprobes(facts: ProfileFacts): Refusal | undefined {
-  if (facts.tracefs === undefined)
-    return { reason: "NoTracefs", detail: "tracefs is not mounted, or may not be read here" };
-  return facts.uprobes
-    ? undefined
-    : { reason: "NoUprobes", detail: "probes cannot be defined: uprobe_events of tracefs is missing or read-only" };
 }
 
 function noConfinement(facts: ProfileFacts): Refusal | undefined {

@@ -172,7 +172,7 @@ async function explain(
 }
 
 function foldersFor(names: Parameters<typeof createFolder>[0]): Record<ProfileKind, Folder> {
-  return { OnCpu: createFolder(names), Growth: createFolder(names), Allocations: createFolder(names) };
+  return { OnCpu: createFolder(names), Growth: createFolder(names) };
 }
 
 function filesNotes(files: MappedFiles): string[] {
