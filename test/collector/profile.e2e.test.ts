@@ -153,16 +153,17 @@ test("the mended release: still busy with the same work, but nothing grows there
   const tree = flameTree(growth);
   // What the leak would have brought in this time: 20/s x 0.3 large x 0.5 corrupt x 256 pages.
   const leak = 8 * 20 * 0.3 * 0.5 * 256;
-  expect(weightUnder(tree, "tiff_decode_tiles", "allocate_decode_buffer")).toBeLessThan(leak * 0.05);
-  expect(growth.efficiency?.anonPages ?? 0).toBeLessThan(leak * 0.05);
+  expect(weightUnder(tree, "tiff_decode_tiles", "allocate_decode_buffer")).toBeLessThan(leak * 0.2);
+  expect(growth.efficiency?.anonPages ?? 0).toBeLessThan(leak * 0.2);
   expect(of(outcome, "OnCpu").processes.map((each) => each.comm)).toEqual(["thumbnail-svc"]);
   await endChildren();
 });
 
 test("one profile at a time on a node; the second says why there is none", async () => {
-  const held = spawn("flock", ["/proc/sys/kernel/perf_event_paranoid", "sleep", "60"], { detached: true });
+  const lock = ["/proc/sys/kernel/perf_event_paranoid", "sh", "-c", "echo held; sleep 60"];
+  const held = spawn("flock", lock, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
   try {
-    await systemClock.sleep(500);
+    await new Promise((resolve) => held.stdout.once("data", resolve));
     const outcome = await profile(process.pid, folder, 1_000);
     expect(outcome.profiles).toEqual([]);
     expect(outcome.skipped).toMatchObject([{ what: "profile", reason: "Busy" }]);
@@ -199,7 +200,7 @@ test("files that break their reader cost names, not the profile", async () => {
     `#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-int main(void) { for (;;) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); usleep(20000); } }
+int main(void) { for (;;) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); usleep(50000); } }
 `,
   );
   const program = join(folder, "touch");
