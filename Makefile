@@ -60,7 +60,7 @@ test-unit: deps ## Fast tests: no cluster, no root.
 	vitest run --project unit --reporter=default --reporter=json --outputFile.json=build/test-results/unit.json
 
 .PHONY: test-integration
-test-integration: deps cluster-build-apiserver ## Against a real kube-apiserver and etcd.
+test-integration: deps cluster-build-apiserver s3-build ## Against a real kube-apiserver, etcd and S3 server.
 	vitest run --project integration --reporter=default --reporter=json --outputFile.json=build/test-results/integration.json
 
 .PHONY: test-e2e

@@ -7,6 +7,9 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          // Far above what any test takes: it ends what hangs, and a busy machine is no failure.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
           exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts", "test/**/*.chaos.test.ts"],

@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import { openPack } from "./evidence/pack.ts";
 import { createAuthorizer } from "./evidence/authorize.ts";
+import type { PackUploads } from "./evidence/uploads.ts";
 import { createEvidenceServer } from "./evidence/server.ts";
 import { createDirectoryStore, type EvidenceStore } from "./evidence/store.ts";
 import { durationMs } from "./api/fields.ts";
@@ -22,6 +23,7 @@ import {
 import { createElector, type Leadership } from "./cluster/lease.ts";
 import { createTransport } from "./cluster/transport.ts";
 import { createWatches, type Watches } from "./cluster/watches.ts";
+import { bucketUploads } from "./controller/bucket.ts";
 import { createHealthServer } from "./controller/health.ts";
 import { createMetrics } from "./controller/metrics.ts";
 import { createPacks } from "./controller/packs.ts";
@@ -49,6 +51,8 @@ export interface OperatorOptions {
 /** Everything is looked at again this often, whether or not anything was told. */
 const RESYNC_MS = 5 * 60_000;
 const EXPIRY_MS = 10 * 60_000;
+/** How soon after its end a pack is sent to the bucket. */
+const UPLOAD_MS = 5_000;
 /** A watch that was silent for longer than this is dead: bookmarks come every minute. */
 const SILENT_MS = 150_000;
 
@@ -84,11 +88,13 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
     collectorNamespace: settings.collectorNamespace,
     enqueue: (key) => enqueue(key),
   });
+  let uploads: PackUploads | undefined; // There is none before this process leads: only the leader writes to the bucket.
   const store = await createDirectoryStore(settings.evidence.directory, {
     clock,
     maxBytes: settings.evidence.maxBytes,
     // Until the finding stands in status the pack is needed, also when nothing more will come.
     inUse: (collection) => isNeeded(watches, collection),
+    elsewhere: (collection) => uploads?.stored(collection) !== undefined,
     onDamage: (collection, cause) =>
       log.warn({ collection, err: cause }, "Left out a damaged folder of the evidence store"),
   });
@@ -127,6 +133,7 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
       store,
       metrics,
       leadership,
+      setUploads: (made) => (uploads = made),
       setEnqueue: (fn) => (enqueue = fn),
       setStats: (fn) => (queueStats = fn),
       release: (settled) => elector.release(settled),
@@ -145,6 +152,7 @@ interface LeadOptions extends OperatorOptions {
   readonly store: EvidenceStore;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly leadership: Leadership;
+  readonly setUploads: (uploads: PackUploads | undefined) => void;
   readonly setEnqueue: (enqueue: (key: string) => void) => void;
   readonly setStats: (stats: () => { waiting: number; working: number; delayed: number; failing: number }) => void;
   readonly release: (settled: Promise<unknown>) => Promise<void>;
@@ -171,11 +179,28 @@ async function lead(options: LeadOptions): Promise<void> {
     audience: settings.evidence.audience,
   };
 
+  const done = AbortSignal.any([signal, leadership.signal]);
+  const lookAgain = (collection: string): void => {
+    const entry = watches
+      .investigations()
+      .find((i) => i.investigation.status?.collections?.some((c) => c.id === collection));
+    if (entry !== undefined) queue.add(world.keyOf(entry));
+  };
+  const uploads = await bucketUploads({
+    ...options,
+    settings: settings.evidence.s3,
+    inUse: (collection) => isNeeded(watches, collection),
+    onChange: lookAgain,
+    signal: done,
+  });
+  options.setUploads(uploads);
   const events = createEventRecorder({ api, clock, random, instance: settings.identity, log });
   const packs = createPacks({
     store,
     read: readPack,
+    uploads,
     readManifest: async (directory) => (await openPack(directory)).manifest,
+    readContext: async (directory) => (await openPack(directory)).context,
     enqueue: (key) => queue.add(key),
     log,
   });
@@ -211,12 +236,7 @@ async function lead(options: LeadOptions): Promise<void> {
       clock,
     }),
     serving: () => !leadership.signal.aborted,
-    onProgress: (collection) => {
-      const entry = watches
-        .investigations()
-        .find((i) => i.investigation.status?.collections?.some((c) => c.id === collection));
-      if (entry !== undefined) queue.add(world.keyOf(entry));
-    },
+    onProgress: lookAgain,
   });
   await server.listen(settings.evidence.port);
   options.setStats(() => queue.stats());
@@ -224,14 +244,17 @@ async function lead(options: LeadOptions): Promise<void> {
   for (const key of watches.keysAtHand()) queue.add(key);
   log.info({ epoch: leadership.epoch, evidence: url }, "Leads");
 
-  const done = AbortSignal.any([signal, leadership.signal]);
   void every(RESYNC_MS, clock, done, async () => {
     for (const key of watches.keysAtHand()) queue.add(key);
   });
   void every(EXPIRY_MS, clock, done, async () => {
-    const expired = await store.expire(clock.now(), (id) => retention(watches, id));
+    const expired = await store.expire(clock.now(), (id) => retention(watches, store, uploads, id));
     if (expired.length > 0) log.info({ packs: expired.length }, "Expired evidence");
   });
+  if (uploads !== undefined) {
+    void every(UPLOAD_MS, clock, done, () => uploads.pass());
+    void every(EXPIRY_MS, clock, done, async () => void (await uploads.sweep()));
+  }
   await untilAborted(new Promise<never>(() => undefined), done).catch(() => undefined);
 
   log.info({ reason: String(done.reason) }, "Stops");
@@ -280,7 +303,18 @@ function isNeeded(watches: Watches, collection: string): boolean {
     );
 }
 
-/** A pack is kept while its investigation works with it, and for a week after; evidence of deleted investigations goes as well. */
-function retention(watches: Watches, collection: string): "InUse" | number {
-  return isNeeded(watches, collection) ? "InUse" : durationMs(DEFAULT_RETENTION);
+/**
+ * A pack is kept while its investigation works with it, and for a week after; evidence of deleted investigations goes as well.
+ * One that is still to get into the bucket waits for that, as long as there is room.
+ */
+function retention(
+  watches: Watches,
+  store: EvidenceStore,
+  uploads: PackUploads | undefined,
+  collection: string,
+): "InUse" | number {
+  const info = store.describe(collection);
+  const finished = info?.ended !== undefined && info.parts.length > 0;
+  const waits = finished && uploads !== undefined && uploads.stored(collection) === undefined;
+  return waits || isNeeded(watches, collection) ? "InUse" : durationMs(DEFAULT_RETENTION);
 }

@@ -3,6 +3,7 @@
  * What may be done to workloads is no setting: that is what policies are for.
  */
 import { z } from "zod";
+import { durationMs, LongDuration } from "./api/fields.ts";
 
 const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
@@ -35,13 +36,63 @@ const Environment = z.object({
     .default(2 * 2 ** 30),
   OOMSCOPE_EVIDENCE_PORT: z.coerce.number().int().min(0).max(65535).default(8443),
   OOMSCOPE_EVIDENCE_AUDIENCE: z.string().min(1).default("oomscope-evidence"),
+  OOMSCOPE_EVIDENCE_S3_BUCKET: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "must be a bucket's name")
+    .optional()
+    .describe(
+      "Bucket for finished packs. Unset: packs lie in the evidence directory only, and the other S3 settings mean nothing.",
+    ),
+  OOMSCOPE_EVIDENCE_S3_ENDPOINT: z
+    .string()
+    .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+$/, "must be http://HOST[:PORT] or https://HOST[:PORT], without a path")
+    .optional()
+    .describe("Unset: Amazon's for the region."),
+  OOMSCOPE_EVIDENCE_S3_REGION: z
+    .string()
+    .regex(/^[a-z0-9-]+$/, "must be a region's name")
+    .default("us-east-1"),
+  OOMSCOPE_EVIDENCE_S3_PREFIX: z
+    .string()
+    .regex(/^([\w.-]+\/)*$/, "must be empty or end with a slash, of letters, digits and ._-")
+    .default("")
+    .describe("Before every key. Each cluster needs its own: what lies below it is expired by this operator."),
+  OOMSCOPE_EVIDENCE_S3_PATH_STYLE: Flag.default(false).describe("ENDPOINT/BUCKET/KEY instead of BUCKET.ENDPOINT/KEY."),
+  OOMSCOPE_EVIDENCE_S3_CA: z.string().min(1).optional().describe("File with the CA of the server, PEM."),
+  OOMSCOPE_EVIDENCE_S3_CREDENTIALS: z
+    .string()
+    .min(1)
+    .default("/etc/oomscope/s3")
+    .describe("Folder of a mounted Secret: files accessKeyId, secretAccessKey and, if they expire, sessionToken."),
+  OOMSCOPE_EVIDENCE_S3_RETENTION: LongDuration.default("30d").describe(
+    "Packs in the bucket are deleted after this time.",
+  ),
+  OOMSCOPE_EVIDENCE_S3_MAX_BYTES: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(20 * 2 ** 30)
+    .describe("All packs in the bucket together; beyond it the oldest are deleted."),
   OOMSCOPE_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(8080),
   OOMSCOPE_EXEMPT_NAMESPACES: z.string().default("kube-system"),
   OOMSCOPE_WORKERS: z.coerce.number().int().min(1).max(64).default(8),
   OOMSCOPE_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
   OOMSCOPE_LEASE_SECONDS: z.coerce.number().int().min(3).max(120).default(15),
-  OOMSCOPE_LEADER_ELECTION: Flag.default(true),
 });
+
+export interface S3Settings {
+  readonly bucket: string;
+  readonly endpoint: string;
+  readonly region: string;
+  readonly prefix: string;
+  readonly pathStyle: boolean;
+  /** Path of a file. */
+  readonly ca: string | undefined;
+  /** Path of a folder. */
+  readonly credentials: string;
+  readonly retentionMs: number;
+  readonly maxBytes: number;
+}
 
 export interface Settings {
   readonly namespace: string;
@@ -59,6 +110,8 @@ export interface Settings {
     readonly maxBytes: number;
     readonly port: number;
     readonly audience: string;
+    /** Undefined: packs lie in the directory only. */
+    readonly s3: S3Settings | undefined;
   };
   readonly healthPort: number;
   /** Namespaces that no policy without a namespaceSelector reaches, the operator's own among them. */
@@ -66,7 +119,6 @@ export interface Settings {
   readonly workers: number;
   readonly logLevel: string;
   readonly leaseSeconds: number;
-  readonly leaderElection: boolean;
 }
 
 /** Thrown for settings that cannot be used; the message names every one of them, a line each. */
@@ -98,6 +150,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       maxBytes: env.OOMSCOPE_EVIDENCE_MAX_BYTES,
       port: env.OOMSCOPE_EVIDENCE_PORT,
       audience: env.OOMSCOPE_EVIDENCE_AUDIENCE,
+      s3: s3Settings(env),
     },
     healthPort: env.OOMSCOPE_HEALTH_PORT,
     exemptNamespaces: [
@@ -110,6 +163,21 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     workers: env.OOMSCOPE_WORKERS,
     logLevel: env.OOMSCOPE_LOG_LEVEL,
     leaseSeconds: env.OOMSCOPE_LEASE_SECONDS,
-    leaderElection: env.OOMSCOPE_LEADER_ELECTION,
   });
+}
+
+function s3Settings(env: z.infer<typeof Environment>): S3Settings | undefined {
+  if (env.OOMSCOPE_EVIDENCE_S3_BUCKET === undefined) return undefined;
+  const region = env.OOMSCOPE_EVIDENCE_S3_REGION;
+  return {
+    bucket: env.OOMSCOPE_EVIDENCE_S3_BUCKET,
+    endpoint: env.OOMSCOPE_EVIDENCE_S3_ENDPOINT ?? `https://s3.${region}.amazonaws.com`,
+    region,
+    prefix: env.OOMSCOPE_EVIDENCE_S3_PREFIX,
+    pathStyle: env.OOMSCOPE_EVIDENCE_S3_PATH_STYLE,
+    ca: env.OOMSCOPE_EVIDENCE_S3_CA,
+    credentials: env.OOMSCOPE_EVIDENCE_S3_CREDENTIALS,
+    retentionMs: durationMs(env.OOMSCOPE_EVIDENCE_S3_RETENTION),
+    maxBytes: env.OOMSCOPE_EVIDENCE_S3_MAX_BYTES,
+  };
 }

@@ -29,12 +29,13 @@ const folderOf = (path: string): string => (path.includes("/") ? (path.split("/"
 describe("the walls", () => {
   const allowed: Readonly<Record<string, readonly string[]>> = {
     api: ["api"],
-    incident: ["api", "incident"],
+    context: ["api", "context"],
+    incident: ["api", "context", "incident"],
     diagnosis: ["api", "diagnosis"],
     profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
-    cluster: ["api", "incident", "evidence", "cluster", "seams.ts"],
+    cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],
     controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
   };
   test.each(Object.keys(allowed))("%s imports only what lies below it", (folder) => {
@@ -54,10 +55,25 @@ describe("the walls", () => {
     expect(outside).toEqual([]);
   });
 
+  test("evidence is listened for in one file and sent to a bucket in one file; nothing else of it touches the network", () => {
+    const network = sources
+      .filter(({ name }) => folderOf(name) === "evidence")
+      .filter(({ text }) =>
+        /^import (?!type |\{ isIP \})[^;]*"node:(https?|http2|net|tls|dgram|dns)|\bfetch\(/m.test(text),
+      );
+    expect(network.map(({ name }) => name).toSorted()).toEqual([
+      "evidence/s3client.ts",
+      "evidence/s3request.ts",
+      "evidence/server.ts",
+    ]);
+    const asks = network.filter(({ text }) => /^import \{[^}]*\brequest\b[^}]*\} from "node:https?"/m.test(text));
+    expect(asks.map(({ name }) => name)).toEqual(["evidence/s3request.ts"]);
+  });
+
   test("decisions and diagnosis do no input or output", () => {
     const io = imports.filter(
       ({ from, to }) =>
-        ["incident", "diagnosis"].includes(folderOf(from)) && to.startsWith("node:") && to !== "node:crypto",
+        ["context", "incident", "diagnosis"].includes(folderOf(from)) && to.startsWith("node:") && to !== "node:crypto",
     );
     expect(io).toEqual([]);
   });

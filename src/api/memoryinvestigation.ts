@@ -443,11 +443,17 @@ export const MemoryInvestigationStatus = z.object({
   finding: Finding.optional().describe("What it is, who it is, how sure we are, and what speaks against it."),
   evidence: z
     .object({
-      location: z.string().max(512).describe("Where the pack lies in the evidence store."),
+      location: z
+        .string()
+        .max(512)
+        .describe(
+          "Where the pack lies: a folder of the evidence directory, or s3://BUCKET/KEY once it is in the bucket.",
+        ),
       parts: Int.describe("How many parts it has."),
       bytes: Int.describe("Its size in bytes."),
-      sha256: z.string().max(64).describe("SHA-256 of its manifest."),
+      sha256: z.string().max(64).describe("SHA-256 of its manifest; in a bucket, of the whole archive."),
       expires: Time.optional().describe("When it is deleted."),
+      message: z.string().max(512).optional().describe("What keeps it from the bucket, and what to do about it."),
     })
     .optional()
     .describe("The evidence pack."),

@@ -7,6 +7,7 @@ import { endedAt } from "../incident/intake.ts";
 import type {
   EffectivePolicy,
   JobView,
+  ArchiveView,
   KernelVictim,
   Observation,
   PodView,
@@ -50,6 +51,8 @@ export interface EvidenceView {
   /** The finding of a collection that has ended; reading the pack begins with the first call. */
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  /** Undefined where packs lie in the directory only, and for a pack that is not known here any more. */
+  archive(collection: string): ArchiveView | undefined;
 }
 
 export interface ObserveOptions {
@@ -100,12 +103,15 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
       options,
     ),
     sessions: Object.fromEntries(collections.flatMap(({ id }) => pair(id, options.evidence.session(id)))),
+    archives: Object.fromEntries(
+      investigations
+        .flatMap((i) => i.status?.collections ?? [])
+        .flatMap(({ id }) => pair(id, options.evidence.archive(id))),
+    ),
     findings: Object.fromEntries(
       collections
         .filter((c) => c.state !== "Intended")
-        .flatMap(({ id }) =>
-          pair(id, hasEnded(id, options, collections) ? options.evidence.finding(id, key) : undefined),
-        ),
+        .flatMap(({ id }) => pair(id, hasEnded(id, collections) ? options.evidence.finding(id, key) : undefined)),
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
@@ -144,9 +150,10 @@ function choosesPod(investigation: MemoryInvestigation): boolean {
   return mayPreserve(investigation) && investigation.status?.preserved === undefined;
 }
 
-function hasEnded(id: string, options: ObserveOptions, collections: readonly { id: string; state: string }[]): boolean {
+/** Only what status says has ended is read: until then the last look at the surroundings may still be on its way. */
+function hasEnded(id: string, collections: readonly { id: string; state: string }[]): boolean {
   const state = collections.find((c) => c.id === id)?.state;
-  return state === "Complete" || state === "Partial" || options.evidence.session(id)?.closed === true;
+  return state === "Complete" || state === "Partial";
 }
 
 function collectorPods(jobs: readonly string[], options: ObserveOptions): Record<string, PodView[]> {

@@ -16,7 +16,7 @@ import {
   type PartKind,
   type Sample,
 } from "../api/collection.ts";
-import type { Clock, Random } from "../seams.ts";
+import { systemRandom, type Clock, type Random } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -26,6 +26,7 @@ import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createProfiling, type Profiling } from "./profile/during.ts";
 import { createSampler, type Sampler } from "./sample.ts";
+import { createSnapshots, type Snapshots } from "./snapshots.ts";
 import { findUserPlace } from "./userplace.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
@@ -59,8 +60,8 @@ const PART_BYTES = 1024 * 1024;
 const LATE_MS = 2_000;
 /** So that a long collection stays below the number of parts that a pack may have, with those closed for their size. */
 const MAX_TIMED_PARTS = 600;
-/** The rest of a pack's size is for the reports of the kernel. */
-const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 2 * MAX_PART_BYTES;
+/** The rest of a pack's size is for the reports of the kernel and the snapshots of mappings. */
+const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 3 * MAX_PART_BYTES;
 
 /** Reports whose code is looked for in the files of the pods. */
 const MAX_PLACES = 3;
@@ -70,7 +71,8 @@ type Part = Manifest["parts"][number];
 /** Runs the plan to its end and returns the manifest, which has been handed over as well. Throws when the manifest could not be. */
 export async function collect(options: CollectOptions): Promise<Manifest> {
   const { plan, roots, clock, log, signal } = options;
-  const started = clock.now().toISOString();
+  const began = clock.now();
+  const beganMs = clock.monotonicMs();
   const parts: Part[] = [];
   const skipped: Manifest["skipped"] = [];
   const gate = createCostGate(plan.stallBudgetMs, plan.durationMs);
@@ -80,6 +82,7 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   await hand(options, parts, "host", 0, JSON.stringify(host));
 
   let samples = 0;
+  let first: Sample | undefined;
   if (hierarchy === undefined)
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
   else {
@@ -87,14 +90,21 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
     const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
-    samples = await takeReadings(options, sampler, parts, skipped, profiling, async (sample) => {
+    const nameKey = systemRandom.hex(16);
+    // Samples that are later than this are lost.
+    const patienceMs = Math.max(plan.intervalMs, LATE_MS);
+    const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey, patienceMs }, (snapshot) =>
+      hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
+    );
+    samples = await takeReadings(options, sampler, snapshots, parts, skipped, profiling, async (sample) => {
+      first = sample;
       const reports = await readReports(options, host, sample);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
     if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
-    const reports = await readReports(options, host);
+    const reports = await readReports(options, host, first);
     await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     if (reports.unread !== undefined)
       skipped.push({ what: "oom-reports", reason: "NoPermission", detail: reports.unread });
@@ -108,12 +118,14 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   const lost = options.sink.lost();
   for (const part of lost) skipped.push({ what: `${part.kind} ${part.index}`, reason: part.reason });
   const kept = parts.filter((part) => !lost.some((l) => l.kind === part.kind && l.index === part.index));
+  const finished = clock.now();
   const manifest: Manifest = {
     schema: PACK_SCHEMA,
     collection: plan.collection,
     tool: { name: "oomscope", version: options.version },
-    started,
-    finished: clock.now().toISOString(),
+    started: began.toISOString(),
+    finished: finished.toISOString(),
+    clock: { steppedMs: finished.getTime() - began.getTime() - Math.round(clock.monotonicMs() - beganMs) },
     plan,
     samples,
     samplesExpected: expected,
@@ -150,6 +162,7 @@ async function hand(
 async function takeReadings(
   options: CollectOptions,
   sampler: Sampler,
+  snapshots: Snapshots,
   parts: Part[],
   skipped: Manifest["skipped"],
   profiling: Profiling | undefined,
@@ -193,6 +206,7 @@ async function takeReadings(
       allBytes += bytes;
       taken += 1;
       if (taken === 1) await afterFirst(sample);
+      await snapshots.follow(sample, expected <= 1 ? 1 : turn / (expected - 1));
     } catch (error) {
       if (signal.aborted) break;
       failed += 1;
@@ -211,10 +225,14 @@ async function takeReadings(
     if (turn + 1 < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
   }
   await close();
+  await snapshots.finish(clock.monotonicMs() - from).catch((error: unknown) => {
+    log.warn({ err: error }, "Could not take the last snapshot of mappings");
+    skipped.push({ what: "mappings", reason: "ReadFailed", detail: "the last snapshot" });
+  });
   if (late > 0)
     skipped.push({ what: "readings", reason: "Late", detail: `${late} samples: one takes longer than the interval` });
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
-  for (const note of sampler.notes()) skipped.push(note);
+  skipped.push(...sampler.notes(), ...snapshots.notes());
   return taken;
 }
 

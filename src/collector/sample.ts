@@ -1,10 +1,14 @@
 /** One sample: the node, the cgroups of each pod and its containers, and every process in them. Processes are read one after the other. */
 import { join } from "node:path";
-import type { CollectionPlan, Manifest, ProcessReading, Sample } from "../api/collection.ts";
+import type { CollectionPlan, Manifest, NodeReading, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
-import { predictStallMs, type CostGate, type EarlierRead } from "./costgate.ts";
+import { predictRollup, type CostGate, type EarlierRead } from "./costgate.ts";
+import { createDescriptors } from "./descriptors.ts";
+import { surveyMappings } from "./mapfiles.ts";
 import { createMembership, type Owner } from "./membership.ts";
+import { createNeighbours } from "./neighbours.ts";
+import { createNetworks, machineSockets } from "./networks.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
 
@@ -30,13 +34,13 @@ const DEAR_EVERY_MS = 30_000;
 type Pod = Sample["pods"][number];
 type Container = Pod["containers"][number];
 
-/** The kernel may hold a read of ours for as long as it likes, on one of few threads: with this many held, no more are begun. */
-const MAX_HELD = 2;
 /** In one sample; each is about 700 bytes of a line that may not grow without bounds. */
 const MAX_PROCESSES = 2048;
 
 interface RollupState extends EarlierRead {
   readonly atMs: number;
+  readonly mappings: number | undefined;
+  readonly hugeBytes: number | undefined;
 }
 
 export function createSampler(options: SamplerOptions): Sampler {
@@ -46,14 +50,19 @@ export function createSampler(options: SamplerOptions): Sampler {
   let seen = new Map<string, RollupState>();
   let elapsed = 0;
   let room = MAX_PROCESSES;
-  let held = 0;
   const membership = createMembership(proc, hierarchy, clock);
+  const neighbours = createNeighbours(hierarchy, kubepods, clock);
+  const descriptors = createDescriptors(proc);
+  const networks = createNetworks(proc, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
   async function take(index: number, elapsedMs: number): Promise<Sample> {
     const time = clock.now().toISOString();
-    const node = await readNode(proc);
+    const node = await nodeReading();
+    gate.node(node.meminfo);
     membership.renew();
+    descriptors.renew();
+    networks.renew();
     elapsed = elapsedMs;
     room = MAX_PROCESSES;
     // Of processes that are gone nothing is remembered.
@@ -62,7 +71,16 @@ export function createSampler(options: SamplerOptions): Sampler {
     const pods: Pod[] = [];
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
-    return { index, time, elapsedMs: Math.round(elapsedMs), node, pods };
+    const read = await networks.read();
+    const sockets = read.length === 0 ? {} : { networks: read };
+    return { index, time, elapsedMs: Math.round(elapsedMs), node, ...sockets, pods };
+  }
+
+  async function nodeReading(): Promise<NodeReading> {
+    const node = await readNode(proc);
+    const sockets = await machineSockets(proc, clock);
+    const cgroups = await neighbours.read();
+    return { ...node, ...(sockets === undefined ? {} : { sockets }), ...(cgroups === undefined ? {} : { cgroups }) };
   }
 
   async function samplePod(uid: string, names: ReadonlyMap<string, string>): Promise<Pod> {
@@ -103,9 +121,16 @@ export function createSampler(options: SamplerOptions): Sampler {
       // Between the list and the reading the pid may have been given to a process of somebody else.
       if (!(await membership.holds(pid, owner))) continue;
       const { state, ...reading } = process;
-      readings.push({ ...reading, ...(await rollupOf(reading, state)) });
+      readings.push({ ...reading, ...openOf(pid), ...(await rollupOf(reading, state)) });
     }
     return readings;
+  }
+
+  function openOf(pid: number): Partial<ProcessReading> {
+    const open = descriptors.of(pid);
+    if (open.descriptorsSkipped !== undefined) note("descriptors", open.descriptorsSkipped);
+    const networkNamespace = networks.namespaceOf(pid);
+    return { ...open, ...(networkNamespace === undefined ? {} : { networkNamespace }) };
   }
 
   async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {
@@ -115,18 +140,27 @@ export function createSampler(options: SamplerOptions): Sampler {
     const rss = process.status["VmRSS"];
     // A kernel thread or a zombie has no memory; a task in D may hold the lock that we would wait for.
     if (rss === undefined || state === "Z") return {};
-    if (state === "D") return leave(process, "Stopped");
+    const closed = gate.closed(key, state);
+    if (closed !== undefined) return leave(process, closed);
     const now = clock.monotonicMs();
     if (before !== undefined && before.ms > CHEAP_MS && now - before.atMs < DEAR_EVERY_MS)
       return { rollupSkipped: "NotDue" };
-    if (!gate.admits(predictStallMs(rss, before), elapsed)) return leave(process, "OverBudget");
-    if (held >= MAX_HELD) return leave(process, "TimedOut");
-    const rollup = await readRollup(proc, process, clock, (ending) => {
-      held += 1;
-      void ending.finally(() => (held -= 1));
+    const mappings = before?.mappings ?? (await surveyMappings(proc, process.pid, clock))?.mappings;
+    const predicted = predictRollup({ rssBytes: rss, hugeBytes: before?.hugeBytes, mappings }, before);
+    const refusal = gate.refuses({ process: key, state, predicted, elapsedMs: elapsed });
+    if (refusal !== undefined) return leave(process, refusal);
+    const begun = gate.begin(key, predicted);
+    let ending: Promise<unknown> | undefined;
+    const rollup = await readRollup(proc, process, clock, (held) => {
+      ending = held;
+    }).catch((error: unknown) => {
+      begun.end(0);
+      throw error;
     });
-    gate.paid(rollup.ms);
-    seen.set(key, { ms: rollup.ms, rssBytes: rss, atMs: now });
+    if (ending === undefined) begun.end(rollup.ms);
+    else begun.leave(rollup.ms, ending);
+    const hugeBytes = "sizes" in rollup ? rollup.sizes["AnonHugePages"] : undefined;
+    seen.set(key, { ms: rollup.ms, rssBytes: rss, atMs: now, mappings, hugeBytes });
     const rollupMs = Math.round(rollup.ms * 100) / 100;
     if ("skipped" in rollup) return { ...leave(process, rollup.skipped), rollupMs };
     return { rollup: rollup.sizes, rollupMs };

@@ -3,6 +3,7 @@ import type { OomReport } from "../api/collection.ts";
 import { openPack } from "../evidence/pack.ts";
 import type { KernelVictim } from "../incident/observation.ts";
 import { diagnose } from "../diagnosis/diagnose.ts";
+import { mappingGrowth } from "../diagnosis/mappinggrowth.ts";
 import { record } from "../diagnosis/recording.ts";
 import type { PackReading } from "./packs.ts";
 
@@ -15,6 +16,7 @@ export async function readPack(directory: string): Promise<PackReading> {
     ...(pack.oomReports === undefined ? {} : { oomReports: pack.oomReports }),
     ...(pack.context === undefined ? {} : { context: pack.context }),
     ...(pack.manifest === undefined ? {} : { manifest: pack.manifest }),
+    mappingGrowth: await mappingGrowth(pack.mappings()),
     problems: pack.problems,
   });
   return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };

@@ -45,6 +45,8 @@ export interface StoreOptions extends StoreLimits {
   readonly clock: Clock;
   /** Packs that somebody still works with are never evicted to make room. Called often; must answer at once. */
   readonly inUse?: (collection: string) => boolean;
+  /** Packs that lie somewhere else as well: they are evicted before those that do not. Must answer at once. */
+  readonly elsewhere?: (collection: string) => boolean;
   /** Told about a folder that could not be read at the start. It takes nothing any more and goes with its time. */
   readonly onDamage?: (collection: string, cause: unknown) => void;
 }
@@ -101,6 +103,7 @@ class DirectoryStore implements EvidenceStore {
   readonly #removingRoot: string;
   readonly #clock: Clock;
   readonly #inUse: (collection: string) => boolean;
+  readonly #elsewhere: (collection: string) => boolean;
   readonly #onDamage: (collection: string, cause: unknown) => void;
   readonly #maxBytes: number;
   readonly #caps: Caps;
@@ -113,6 +116,7 @@ class DirectoryStore implements EvidenceStore {
     this.#removingRoot = join(root, "removing");
     this.#clock = options.clock;
     this.#inUse = options.inUse ?? (() => false);
+    this.#elsewhere = options.elsewhere ?? (() => false);
     this.#onDamage = options.onDamage ?? (() => undefined);
     this.#maxBytes = options.maxBytes;
     this.#caps = {
@@ -336,13 +340,15 @@ class DirectoryStore implements EvidenceStore {
   }
 
   async #evictOldest(except: string): Promise<boolean> {
-    let oldest: Session | undefined;
+    let first: { readonly collection: string; readonly rank: string } | undefined;
     for (const { session } of this.#folders.values()) {
-      if (session.ended === undefined || session.collection === except || this.#inUse(session.collection)) continue;
-      if (oldest?.ended === undefined || session.ended < oldest.ended) oldest = session;
+      const { collection, ended } = session;
+      if (ended === undefined || collection === except || this.#inUse(collection)) continue;
+      const rank = `${this.#elsewhere(collection) ? 0 : 1} ${ended}`;
+      if (first === undefined || rank < first.rank) first = { collection, rank };
     }
-    if (oldest === undefined) return false;
-    await this.#discard(oldest.collection);
+    if (first === undefined) return false;
+    await this.#discard(first.collection);
     return true;
   }
 

@@ -141,6 +141,8 @@ export interface SessionView {
   readonly parts: number;
   readonly bytes: number;
   readonly closed: boolean;
+  /** Which look at the surroundings the newest context part holds. Absent: there is none. Unread: it is not known yet. */
+  readonly context?: "Start" | "End" | "Unread";
   /** From the manifest, once it is there. */
   readonly manifest?: {
     readonly outcome: "Complete" | "Partial";
@@ -150,6 +152,19 @@ export interface SessionView {
     readonly sha256: string;
     readonly skipped: readonly string[];
   };
+}
+
+/** Where a finished pack lies beside the operator's own directory. */
+export interface ArchiveView {
+  /** Absent while it is not there. */
+  readonly pack?: {
+    readonly location: string;
+    readonly bytes: number;
+    readonly sha256: string;
+    readonly expires: string;
+  };
+  /** What keeps it from getting there, for people. */
+  readonly problem?: string;
 }
 
 /** What is known of the active investigation's surroundings; read live when the plan may need it. */
@@ -180,6 +195,8 @@ export interface Observation {
   /** Pods of collection Jobs, by Job name. */
   readonly collectorPods: Readonly<Record<string, readonly PodView[]>>;
   readonly sessions: Readonly<Record<string, SessionView>>;
+  /** By collection; also of investigations that have ended, because an upload may take longer than a diagnosis. */
+  readonly archives: Readonly<Record<string, ArchiveView>>;
   /** Findings by collection, for packs that are closed; undefined while one is read. */
   readonly findings: Readonly<Record<string, Finding>>;
   /** Kills that the kernel's own report names, by collection. */

@@ -47,7 +47,7 @@ export function plan(seen: Observation, now: Date): Plan {
   const plans: InvestigationPlan[] = [];
   for (const investigation of seen.investigations) {
     const joined = intake.join?.investigation === investigation ? intake.join.kills : [];
-    const step = fenced(seen, planOne(seen, investigation, active, joined, now));
+    const step = fenced(seen, archived(seen, planOne(seen, investigation, active, joined, now)));
     plans.push(step);
     if (step.againMs !== undefined) again = Math.min(again ?? step.againMs, step.againMs);
   }
@@ -63,6 +63,17 @@ export function plan(seen: Observation, now: Date): Plan {
 function fenced(seen: Observation, step: Step): Step {
   if (step.status === undefined || endedAt(step.investigation) !== undefined) return step;
   return { ...step, status: { ...step.status, leaderEpoch: seen.epoch } };
+}
+
+/** Says where the pack lies now: an upload may end long after the investigation has. */
+function archived(seen: Observation, step: Step): Step {
+  const evidence = step.status?.evidence;
+  const last = step.status?.collections?.findLast((c) => c.state === "Complete" || c.state === "Partial");
+  const archive = last === undefined ? undefined : seen.archives[last.id];
+  if (step.status === undefined || evidence === undefined || archive === undefined) return step;
+  const { message: _, ...told } = evidence;
+  const problem = archive.problem === undefined ? {} : { message: clip(archive.problem, 512) };
+  return { ...step, status: { ...step.status, evidence: { ...told, ...archive.pack, ...problem } } };
 }
 
 type Step = InvestigationPlan & { readonly againMs?: number };
@@ -331,7 +342,7 @@ function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy)
   return { ...investigation, status: { ...investigation.status, policy: { kind, name, generation, mode } } };
 }
 
-/** Adds what the steps want done. The finalizer comes before anything that would have to be put back. */
+/** Adds what the steps want done. The finalizer comes before anything that would have to be put back, and goes after all of it. */
 function gather(
   step: Step,
   investigation: MemoryInvestigation,
@@ -341,21 +352,26 @@ function gather(
   const times = steps.flatMap((s) => (s.againMs === undefined ? [] : [s.againMs]));
   return {
     ...step,
-    actions: [...finalizer(investigation, actions), ...actions],
+    actions: withFinalizer(investigation, actions),
     notices: [...steps.flatMap((s) => s.notices), ...step.notices],
     ...(times.length === 0 ? {} : { againMs: Math.min(...times) }),
   };
 }
 
-function finalizer(investigation: MemoryInvestigation, actions: readonly Action[]): Action[] {
+/** While the finalizer is there something may have to be put back: the guard goes first, and is asked for again after a crash in between. */
+function withFinalizer(investigation: MemoryInvestigation, actions: readonly Action[]): Action[] {
   const { name, uid, finalizers = [] } = investigation.metadata;
   const has = finalizers.includes(FINALIZER);
   const changes = actions.some((a) => a.kind === "PreservePod");
   const { preserved } = investigation.status ?? {};
   const nothingLeft = preserved === undefined || preserved.state === "Released" || preserved.state === "Lost";
-  if (changes && !has) return [{ kind: "SetFinalizer", investigation: name, uid, present: true }];
-  if (!changes && has && nothingLeft) return [{ kind: "SetFinalizer", investigation: name, uid, present: false }];
-  return [];
+  if (changes && !has) return [{ kind: "SetFinalizer", investigation: name, uid, present: true }, ...actions];
+  if (changes || !has || !nothingLeft) return [...actions];
+  return [
+    ...actions,
+    { kind: "RemoveGuard", name: guardName(investigation), investigationUid: uid },
+    { kind: "SetFinalizer", investigation: name, uid, present: false },
+  ];
 }
 
 /** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */

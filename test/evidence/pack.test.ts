@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_LINE_BYTES, MAX_PART_BYTES, type PartKind, partFileName, type Sample } from "../../src/api/collection.ts";
 import { isDeeperThan } from "../../src/evidence/json.ts";
 import { readLines } from "../../src/evidence/lines.ts";
-import { openPack, type Pack, partsOf } from "../../src/evidence/pack.ts";
+import { openPack, type Pack } from "../../src/evidence/pack.ts";
+import { partsOf, readPlainFile } from "../../src/evidence/partsource.ts";
 import { manifestOf, sha256, temporaryFolder } from "./door.ts";
 
 // Real sockets and disks: on a busy machine they take their time.
@@ -73,6 +74,31 @@ describe("a pack", () => {
         expect(partsOf(listed).map(({ kind, index }) => partFileName(kind, index))).toEqual(names);
       }),
     );
+  });
+
+  it("gives its snapshots of mappings in order, and says which of them cannot be used", async () => {
+    const snapshot = (index: number): string =>
+      JSON.stringify({
+        index,
+        moment: "Start",
+        time: "2030-01-01T00:00:00Z",
+        elapsedMs: 0,
+        processes: [],
+        skipped: [],
+        processesOmitted: 0,
+      });
+    await write("mappings", 2, snapshot(2));
+    await write("mappings", 0, snapshot(0));
+    await write("mappings", 1, '{"index":1,"processes":[{"comm":"\\u001b[31m"}]}');
+    await symlink(join(directory, partFileName("mappings", 0)), join(directory, partFileName("mappings", 3)));
+    const pack = await openPack(directory);
+    const seen: number[] = [];
+    for await (const { index } of pack.mappings()) seen.push(index);
+    expect(seen).toEqual([0, 2]);
+    const problems = pack.problems.join("\n");
+    expect(problems).toContain("mappings-0001.json cannot be used: not of the expected form");
+    expect(problems).toContain("mappings-0003.json cannot be used: it is a link");
+    expect(problems).not.toContain("\u001b");
   });
 
   it("that is whole verifies against its manifest", async () => {
@@ -284,7 +310,7 @@ describe("a line of 256 MB", () => {
     }, 2);
     try {
       const seen: (string | number)[] = [];
-      for await (const each of readLines(path, 2 ** 20, 2 ** 30))
+      for await (const each of readLines(readPlainFile(path), 2 ** 20, 2 ** 30))
         seen.push(typeof each === "string" ? each : each.length);
       expect(seen).toEqual([1, "TooLong"]);
     } finally {

@@ -121,6 +121,7 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
     jobs: {},
     collectorPods: {},
     sessions: {},
+    archives: {},
     findings: {},
     kernelVictims: {},
     nodes: { n1: { ready: true } },
