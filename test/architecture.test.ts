@@ -32,6 +32,7 @@ describe("the walls", () => {
     context: ["api", "context"],
     incident: ["api", "context", "incident"],
     diagnosis: ["api", "diagnosis"],
+    profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
     cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { ContextClocks, ContextEvent, ContextRevision, ContextSnapshot, LogTail, TimelineMoment } from "./context.ts";
+import { ProfileFrame } from "./profile.ts";
 
 /** Version of the pack's format. Readers refuse a newer one. */
 export const PACK_SCHEMA = 1;
@@ -33,6 +34,8 @@ export const CollectionPlan = z.object({
   durationMs: Count,
   /** Reads that may stall the target for longer, all together, are left out. */
   stallBudgetMs: Count,
+  /** Only with this a profile is taken, and only then the collector gets what it needs for one. */
+  profile: z.object({ durationMs: Count, frequencyHz: Count.positive() }).optional(),
 });
 export type CollectionPlan = z.infer<typeof CollectionPlan>;
 
@@ -214,8 +217,10 @@ export const OomReport = z.object({
   stat: z.record(z.string(), Size),
   tasks: z.array(OomTask),
   tasksOmitted: Count,
-  /** User-space instruction pointer of the task that hit the limit. */
+  /** User-space instruction pointer of the task that hit the limit, as long as nobody knows its place. */
   userIp: z.string().optional(),
+  /** Where that is in the files of the pod, when its code was found there in exactly one place: where the limit was hit, not who took the memory. */
+  userPlace: ProfileFrame.optional(),
   /** Pod uid and container id found in taskMemcg by its form; absent for a cgroup that is no pod's. */
   podUid: z.string().optional(),
   containerId: z.string().optional(),

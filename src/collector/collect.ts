@@ -14,8 +14,9 @@ import {
   type Manifest,
   type OomReports,
   type PartKind,
+  type Sample,
 } from "../api/collection.ts";
-import { systemRandom, type Clock } from "../seams.ts";
+import { systemRandom, type Clock, type Random } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -23,8 +24,10 @@ import { readKernelLog } from "./kernellog.ts";
 import { createReportParser } from "./kmsg.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
+import { createProfiling, type Profiling } from "./profile/during.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 import { createSnapshots, type Snapshots } from "./snapshots.ts";
+import { findUserPlace } from "./userplace.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
 export interface Sink {
@@ -46,6 +49,8 @@ export interface CollectOptions {
   readonly signal: AbortSignal;
   /** CPU time used and the largest resident size of this process, for the account of costs. */
   readonly usage: () => { readonly cpuMs: number; readonly peakRssBytes: number };
+  /** What a profile needs besides, where the plan asks for one: chance, and a place for a private folder, in memory if there is a choice. */
+  readonly profiling?: { readonly random: Random; readonly workFolder: string };
 }
 
 /** A readings part is closed after this long, or when it has grown to this size. */
@@ -57,6 +62,9 @@ const LATE_MS = 2_000;
 const MAX_TIMED_PARTS = 600;
 /** The rest of a pack's size is for the reports of the kernel and the snapshots of mappings. */
 const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 3 * MAX_PART_BYTES;
+
+/** Reports whose code is looked for in the files of the pods. */
+const MAX_PLACES = 3;
 
 type Part = Manifest["parts"][number];
 
@@ -74,11 +82,13 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   await hand(options, parts, "host", 0, JSON.stringify(host));
 
   let samples = 0;
+  let first: Sample | undefined;
   if (hierarchy === undefined)
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
   else {
     const kubepods = await kubepodsRoots(hierarchy);
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
+    const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
     const nameKey = systemRandom.hex(16);
     // Samples that are later than this are lost.
@@ -86,13 +96,15 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey, patienceMs }, (snapshot) =>
       hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
     );
-    samples = await takeReadings(options, sampler, snapshots, parts, skipped, async () => {
-      const reports = await readReports(options, host);
+    samples = await takeReadings(options, sampler, snapshots, parts, skipped, profiling, async (sample) => {
+      first = sample;
+      const reports = await readReports(options, host, sample);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
+    if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
-    const reports = await readReports(options, host);
+    const reports = await readReports(options, host, first);
     await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     if (reports.unread !== undefined)
       skipped.push({ what: "oom-reports", reason: "NoPermission", detail: reports.unread });
@@ -153,7 +165,8 @@ async function takeReadings(
   snapshots: Snapshots,
   parts: Part[],
   skipped: Manifest["skipped"],
-  afterFirst: () => Promise<void>,
+  profiling: Profiling | undefined,
+  afterFirst: (sample: Sample) => Promise<void>,
 ): Promise<number> {
   const { plan, clock, signal, log } = options;
   const from = clock.monotonicMs();
@@ -180,7 +193,8 @@ async function takeReadings(
   const expected = expectedSamples(plan);
   for (let turn = 0; turn < expected && !signal.aborted; turn++) {
     try {
-      const sample = await sampler.take(taken, clock.monotonicMs() - from);
+      const sample: Sample = await sampler.take(taken, clock.monotonicMs() - from);
+      profiling?.seen(sample);
       const line = JSON.stringify(sample);
       const bytes = Buffer.byteLength(line) + 1;
       if (allBytes + bytes > MAX_READINGS_BYTES) {
@@ -191,7 +205,7 @@ async function takeReadings(
       openBytes += bytes;
       allBytes += bytes;
       taken += 1;
-      if (taken === 1) await afterFirst();
+      if (taken === 1) await afterFirst(sample);
       await snapshots.follow(sample, expected <= 1 ? 1 : turn / (expected - 1));
     } catch (error) {
       if (signal.aborted) break;
@@ -222,6 +236,29 @@ async function takeReadings(
   return taken;
 }
 
+function profilingOf(options: CollectOptions): Profiling | undefined {
+  const { plan, roots, clock, signal, profiling } = options;
+  const { profile } = plan;
+  if (profile === undefined || profiling === undefined) return undefined;
+  return createProfiling({ plan: { ...plan, profile }, proc: roots.proc, clock, signal, ...profiling });
+}
+
+/** Profiles that were taken beside the readings, one part each. */
+async function handProfiles(
+  options: CollectOptions,
+  profiling: Profiling,
+  parts: Part[],
+  skipped: Manifest["skipped"],
+): Promise<void> {
+  const outcome = await profiling.finish();
+  skipped.push(...outcome.skipped);
+  for (const [index, profile] of outcome.profiles.entries()) {
+    const text = JSON.stringify(profile);
+    if (Buffer.byteLength(text) < MAX_PART_BYTES) await hand(options, parts, "profile", index, text);
+    else skipped.push({ what: `profile ${index}`, reason: "TooLarge", detail: `${profile.kind} has too many stacks` });
+  }
+}
+
 function expectedSamples(plan: CollectionPlan): number {
   return Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
 }
@@ -230,10 +267,23 @@ function expectedSamples(plan: CollectionPlan): number {
 async function readReports(
   options: CollectOptions,
   host: Host,
+  sample?: Sample,
 ): Promise<{ readonly part: OomReports; readonly unread: string | undefined }> {
   const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
   const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
   const found = parser.finish(await bootTimeMs(options.roots.proc));
   const notes = log.note === undefined ? found.notes : [...found.notes, log.note];
-  return { part: { ...found, notes }, unread: log.note };
+  const reports = [...found.reports];
+  const pids = (sample?.pods ?? []).flatMap((pod) => pod.containers.flatMap((c) => c.processes.map(({ pid }) => pid)));
+  // The newest say most, and each costs a search through files.
+  for (let at = reports.length - 1; at >= Math.max(0, reports.length - MAX_PLACES); at--) {
+    const report = reports[at];
+    const code = report === undefined ? undefined : parser.codeOf(report);
+    const userPlace = code === undefined ? undefined : await findUserPlace(options.roots.proc, pids, code);
+    if (report === undefined || userPlace === undefined) continue;
+    // The place says all that the address does, and a process forked from the same parent still has that address.
+    const { userIp: _userIp, ...rest } = report;
+    reports[at] = { ...rest, userPlace };
+  }
+  return { part: { ...found, reports, notes }, unread: log.note };
 }

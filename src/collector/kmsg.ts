@@ -8,6 +8,7 @@ import { inNamesOfV2 } from "./cgroup.ts";
 import type { KernelRecord } from "./kernellog.ts";
 import { podOfPath } from "./podcgroups.ts";
 import { parseFlat } from "./procfs.ts";
+import { parseCode, type UserCode } from "./userplace.ts";
 
 const KIB = 1024;
 /** A report is printed in one go, on a slow console as well; a gap this long between two of its lines begins another. */
@@ -21,6 +22,7 @@ const MAX_NOTES = 32;
 
 type Draft = { -readonly [K in keyof OomReport]: OomReport[K] } & {
   columns?: readonly string[];
+  code?: UserCode;
   lastUsec: number | undefined;
 };
 
@@ -40,6 +42,8 @@ export interface ReportParser {
   feed(record: KernelRecord): void;
   /** What was found, oldest first. @param bootTimeMs when the machine was started, milliseconds since the epoch */
   finish(bootTimeMs: number | undefined): OomReports;
+  /** The code at the user's instruction pointer of a report that was found. It belongs in no pack: it may be data. */
+  codeOf(report: OomReport): UserCode | undefined;
 }
 
 /**
@@ -48,6 +52,7 @@ export interface ReportParser {
  */
 export function createReportParser(pageSize: number, podUids: ReadonlySet<string>): ReportParser {
   const own: OomReport[] = [];
+  const codes = new Map<number, UserCode>();
   const notes: string[] = [];
   let othersDropped = 0;
   let older = 0;
@@ -57,9 +62,13 @@ export function createReportParser(pageSize: number, podUids: ReadonlySet<string
   function close(): void {
     if (done === undefined) return;
     if (done.podUid === undefined || !podUids.has(done.podUid)) othersDropped += 1;
-    else own.push(withoutOthers(finish(done)));
+    else {
+      const report = withoutOthers(finish(done));
+      own.push(report);
+      if (done.code !== undefined && report.userIp !== undefined) codes.set(report.bootMs, done.code);
+    }
     if (own.length > MAX_REPORTS) {
-      own.shift();
+      codes.delete(own.shift()?.bootMs ?? 0);
       older += 1;
     }
     done = undefined;
@@ -94,6 +103,7 @@ export function createReportParser(pageSize: number, podUids: ReadonlySet<string
       if (older > 0) notes.push(`${older} older reports were left out`);
       return { reports: own.map((report) => dated(report, bootTimeMs)), othersDropped, notes };
     },
+    codeOf: (report) => codes.get(report.bootMs),
   };
 }
 
@@ -147,6 +157,8 @@ function within(report: Draft, text: string, pageSize: number): void {
   }
   const ip = /^RIP: 0033:(0x[0-9a-f]{1,16})/.exec(text)?.[1];
   if (ip !== undefined) report.userIp = ip;
+  const code = report.userIp === undefined ? undefined : parseCode(text, Number(report.userIp));
+  if (code !== undefined) report.code ??= code;
   // Some kernels print one statistic in a record, some all of them in one.
   if (/^[a-z_]{1,40} \d/.test(text)) Object.assign(report.stat, parseFlat(text));
   const header = /^\[\s*pid\s*\]\s+(.{1,300})$/.exec(text)?.[1];
@@ -213,7 +225,7 @@ function after(report: Draft, text: string): void {
   };
 }
 
-function finish({ columns: _columns, lastUsec: _lastUsec, ...rest }: Draft): OomReport {
+function finish({ columns: _columns, lastUsec: _lastUsec, code: _code, ...rest }: Draft): OomReport {
   const tasks = rest.tasks.filter((task, row) => row < MAX_TASKS || task.pid === rest.victim?.pid);
   const tasksOmitted = rest.tasksOmitted + rest.tasks.length - tasks.length;
   return { ...rest, tasks, tasksOmitted, stat: inNamesOfV2(rest.stat) };

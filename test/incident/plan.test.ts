@@ -456,6 +456,14 @@ describe("collection and end", () => {
     const started = actions(observing).find((a) => a.kind === "CreateCollectionJob");
     expect(started).toMatchObject({ node: "n1", plan: { pods: [{ name: "a" }, { name: "b" }, { name: "c" }] } });
     expect(status(observing).collections?.[0]).toMatchObject({ state: "Intended", attempt: 1 });
+    expect(started?.kind === "CreateCollectionJob" && "profile" in started.plan).toBe(false);
+  });
+
+  test("a profile is asked for only where the policy says so", () => {
+    const collect = { profile: { enabled: true, duration: "20s", frequencyHz: 49 } };
+    const policy = aPolicy("Observe", { collect });
+    const started = actions({ ...observing, policy }).find((a) => a.kind === "CreateCollectionJob");
+    expect(started).toMatchObject({ plan: { profile: { durationMs: 20_000, frequencyHz: 49 } } });
   });
 
   const job = (over = {}) => ({

@@ -45,9 +45,15 @@ const char *img_status_text(img_status status)
     return "unknown";
 }
 
+#define OPAQUE_BLACK 0xff000000u
+
+/* Filled, so that a tile that cannot be decoded never shows pixels of somebody else's image. */
 uint8_t *allocate_decode_buffer(size_t bytes)
 {
-    return malloc(bytes);
+    uint32_t *pixels = malloc(bytes);
+    if (pixels == NULL) return NULL;
+    for (size_t i = 0; i < bytes / sizeof *pixels; i++) pixels[i] = OPAQUE_BLACK;
+    return (uint8_t *)pixels;
 }
 
 void img_free(uint8_t *buffer)
