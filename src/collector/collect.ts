@@ -14,6 +14,7 @@ import {
   type Manifest,
   type OomReports,
   type PartKind,
+  type Sample,
 } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
@@ -21,8 +22,10 @@ import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
 import { readKernelLog } from "./kernellog.ts";
 import { createReportParser } from "./kmsg.ts";
+import { selectLocal } from "./localtarget.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
+import { podsScope, type ReportScope } from "./reportscope.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
@@ -45,6 +48,8 @@ export interface CollectOptions {
   readonly signal: AbortSignal;
   /** CPU time used and the largest resident size of this process, for the account of costs. */
   readonly usage: () => { readonly cpuMs: number; readonly peakRssBytes: number };
+  /** Gets every sample once it is taken, for whoever watches. Must not throw. */
+  readonly onSample?: (sample: Sample) => void;
 }
 
 /** A readings part is closed after this long, or when it has grown to this size. */
@@ -71,20 +76,24 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   const host = await readHost(roots, hierarchy);
   await hand(options, parts, "host", 0, JSON.stringify(host));
 
+  const local = plan.local === undefined ? undefined : selectLocal(plan.local, roots.proc, hierarchy, clock);
+  const scope = local?.scope ?? podsScope(new Set(plan.pods.map((pod) => pod.uid)));
+
   let samples = 0;
-  if (hierarchy === undefined)
+  // One process can be measured where no cgroup accounts memory; nothing else can.
+  if (hierarchy === undefined && plan.local?.kind !== "Process")
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
   else {
-    const kubepods = await kubepodsRoots(hierarchy);
-    const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
+    const kubepods = hierarchy === undefined ? [] : await kubepodsRoots(hierarchy);
+    const sampler = createSampler({ plan, proc: roots.proc, hierarchy, local, kubepods, gate, clock });
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
     samples = await takeReadings(options, sampler, parts, skipped, async () => {
-      const reports = await readReports(options, host);
+      const reports = await readReports(options, host, scope);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
-    const reports = await readReports(options, host);
+    const reports = await readReports(options, host, scope);
     await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     if (reports.unread !== undefined)
       skipped.push({ what: "oom-reports", reason: "NoPermission", detail: reports.unread });
@@ -169,7 +178,8 @@ async function takeReadings(
   const expected = expectedSamples(plan);
   for (let turn = 0; turn < expected && !signal.aborted; turn++) {
     try {
-      const line = JSON.stringify(await sampler.take(taken, clock.monotonicMs() - from));
+      const sample = await sampler.take(taken, clock.monotonicMs() - from);
+      const line = JSON.stringify(sample);
       const bytes = Buffer.byteLength(line) + 1;
       if (allBytes + bytes > MAX_READINGS_BYTES) {
         skipped.push({ what: "readings", reason: "TooLarge", detail: `the pack is full after ${taken} samples` });
@@ -180,6 +190,7 @@ async function takeReadings(
       allBytes += bytes;
       taken += 1;
       if (taken === 1) await afterFirst();
+      options.onSample?.(sample);
     } catch (error) {
       if (signal.aborted) break;
       failed += 1;
@@ -209,12 +220,13 @@ function expectedSamples(plan: CollectionPlan): number {
   return Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
 }
 
-/** The reports that the kernel's log holds now of the plan's pods, and why it could not be read. */
+/** The reports that the kernel's log holds now of the plan's targets, and why it could not be read. */
 async function readReports(
   options: CollectOptions,
   host: Host,
+  scope: ReportScope,
 ): Promise<{ readonly part: OomReports; readonly unread: string | undefined }> {
-  const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
+  const parser = createReportParser(host.pageSizeBytes, scope);
   const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
   const found = parser.finish(await bootTimeMs(options.roots.proc));
   const notes = log.note === undefined ? found.notes : [...found.notes, log.note];

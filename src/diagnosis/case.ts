@@ -39,10 +39,11 @@ export function openCase(recording: Recording, surroundings: Surroundings): Case
   const story = chooseStory(growths, (c) =>
     wanted === undefined ? pods.get(c.podUid)?.role === "Serving" : c.name === wanted,
   );
+  const onOneMachine = named.containers.some(({ scope }) => scope !== "Container");
   const known = new Set([...pods.keys(), ...named.containers.map((c) => c.podUid)]);
   const reports = (surroundings.oomReports?.reports ?? []).filter(
     // On one machine there are no pods, and every report in the pack belongs to what was measured.
-    ({ podUid }) => podUid === undefined || known.has(podUid),
+    ({ podUid }) => podUid === undefined || onOneMachine || known.has(podUid),
   );
   return { recording: named, surroundings, growths, story, pods, reports };
 }

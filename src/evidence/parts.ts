@@ -33,7 +33,9 @@ export function isPartIndex(kind: PartKind, index: number): boolean {
 export function parsePartFileName(name: string): PartId | undefined {
   const [, prefix, digits] = NUMBERED_FILE.exec(name) ?? [];
   const index = Number(digits ?? 0);
-  const kind = PART_KINDS.find((kind) => (prefix === undefined || prefix === kind) && partFileName(kind, index) === name);
+  const kind = PART_KINDS.find(
+    (kind) => (prefix === undefined || prefix === kind) && partFileName(kind, index) === name,
+  );
   return kind !== undefined && isPartIndex(kind, index) ? { kind, index } : undefined;
 }
 
