@@ -10,14 +10,7 @@ import type { PackReading } from "./packs.ts";
 export async function readPack(directory: string): Promise<PackReading> {
   const pack = await openPack(directory);
   const recording = await record(pack.samples());
-  const finding = diagnose(recording, {
-    ...(pack.host === undefined ? {} : { host: pack.host }),
-    ...(pack.oomReports === undefined ? {} : { oomReports: pack.oomReports }),
-    ...(pack.context === undefined ? {} : { context: pack.context }),
-    ...(pack.manifest === undefined ? {} : { manifest: pack.manifest }),
-    problems: pack.problems,
-  });
-  return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };
+  return { finding: diagnose(recording, pack), victims: victimsOf(pack.oomReports?.reports ?? []) };
 }
 
 export function victimsOf(reports: readonly OomReport[]): KernelVictim[] {

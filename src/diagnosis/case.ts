@@ -6,10 +6,10 @@ import type { ContainerRecording, Recording } from "./recording.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
 export interface Surroundings {
-  readonly host?: Host;
-  readonly oomReports?: OomReports;
-  readonly context?: Context;
-  readonly manifest?: Manifest;
+  readonly host?: Host | undefined;
+  readonly oomReports?: OomReports | undefined;
+  readonly context?: Context | undefined;
+  readonly manifest?: Manifest | undefined;
   /** What the reader of the pack had to leave out, for people. */
   readonly problems?: readonly string[];
 }
