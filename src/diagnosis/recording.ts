@@ -12,6 +12,7 @@ import {
   type Sample,
 } from "../api/collection.ts";
 import type { Series } from "./statistics.ts";
+import { MIN_POINTS } from "./trend.ts";
 
 /** Samples that are kept; a day at 20 s. Later ones are counted only. */
 const MAX_SAMPLES = 4320;
@@ -368,8 +369,7 @@ function finish(state: State): Recording {
 function settled({ sums, withoutOwn, ...container }: Container): Omit<Container, "sums" | "withoutOwn"> {
   if (sums === undefined) return container;
   if (withoutOwn === 0) return { ...container, scope: "Cgroup" };
-  const { anon, file, shmem, swap, usage } =
-    sums.pss.anon.times.length > sums.rss.anon.times.length / 2 ? sums.pss : sums.rss;
+  const { anon, file, shmem, swap, usage } = isEnough(sums.pss.anon, sums.rss.anon) ? sums.pss : sums.rss;
   const swapAt = new Map(swap.times.map((time, i) => [time, swap.values[i] ?? 0]));
   return {
     ...container,
@@ -378,6 +378,15 @@ function settled({ sums, withoutOwn, ...container }: Container): Omit<Container,
     usage,
     limitBytes: undefined,
   };
+}
+
+/**
+ * Whether Pss was read often enough to judge by it. Rss is in every sample, and counts shared pages in each process; but a rollup that is dear is
+ * read seldom, and a trend of too few points would hide a leak that Rss shows plainly.
+ */
+export function isEnough(pss: Series, rss: Series): boolean {
+  const [few, all] = [pss.times.length, rss.times.length];
+  return few > all / 2 && (few >= MIN_POINTS || few >= all);
 }
 
 function empty(): Growing {

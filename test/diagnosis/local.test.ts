@@ -137,6 +137,17 @@ describe("a process", () => {
     expect(finding.limits?.join(" ")).toContain("it runs in no cgroup of its own that can be read");
   });
 
+  test("whose Pss was read too seldom for a trend is judged by RssAnon", async () => {
+    const samples = [...localSamples(leaky, asProcess(2))].slice(0, 14).map((sample, index) => ({
+      ...sample,
+      local: {
+        ...sample.local,
+        processes: sample.local?.processes.map(({ rollup, ...rest }) => (index < 9 ? { ...rest, rollup } : rest)) ?? [],
+      } as LocalReading,
+    }));
+    expect(await findingOf(samples)).toMatchObject({ verdict: "AnonHeapLeak", culprit: { process: { pid: 7 } } });
+  });
+
   test("with a zombie among its children is measured all the same", async () => {
     const finding = await findingOf(
       localSamples(leaky, (local) => ({
