@@ -236,6 +236,10 @@ export const Host = z.object({
   cgroupDriver: z.enum(["cgroupfs", "systemd", "none"]),
   runtime: z.enum(["containerd", "cri-o", "docker", "unknown", "none"]),
   transparentHugepage: z.string().optional(),
+  /** What the kernel takes time from (tsc, kvm-clock, arm_arch_counter, …). */
+  clocksource: z.string().max(64).optional(),
+  /** When the kernel booted, by the wall clock as it is set now. */
+  bootTime: z.string().optional(),
   /** What may be read here, and why not the rest. */
   capabilities: z.array(z.object({ name: z.string(), available: z.boolean(), detail: z.string().optional() })),
 });
@@ -278,6 +282,8 @@ export const Manifest = z.object({
   tool: z.object({ name: z.literal("oomscope"), version: z.string() }),
   started: z.string(),
   finished: z.string(),
+  /** `steppedMs`: wall time passed between `started` and `finished` minus time passed by a clock that is never set. How true the wall clock is, nobody can tell from here. */
+  clock: z.object({ steppedMs: z.int() }).optional(),
   plan: CollectionPlan,
   samples: Count,
   samplesExpected: Count,

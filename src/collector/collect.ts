@@ -67,7 +67,8 @@ type Part = Manifest["parts"][number];
 /** Runs the plan to its end and returns the manifest, which has been handed over as well. Throws when the manifest could not be. */
 export async function collect(options: CollectOptions): Promise<Manifest> {
   const { plan, roots, clock, log, signal } = options;
-  const started = clock.now().toISOString();
+  const began = clock.now();
+  const beganMs = clock.monotonicMs();
   const parts: Part[] = [];
   const skipped: Manifest["skipped"] = [];
   const gate = createCostGate(plan.stallBudgetMs, plan.durationMs);
@@ -107,12 +108,14 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   const lost = options.sink.lost();
   for (const part of lost) skipped.push({ what: `${part.kind} ${part.index}`, reason: part.reason });
   const kept = parts.filter((part) => !lost.some((l) => l.kind === part.kind && l.index === part.index));
+  const finished = clock.now();
   const manifest: Manifest = {
     schema: PACK_SCHEMA,
     collection: plan.collection,
     tool: { name: "oomscope", version: options.version },
-    started,
-    finished: clock.now().toISOString(),
+    started: began.toISOString(),
+    finished: finished.toISOString(),
+    clock: { steppedMs: finished.getTime() - began.getTime() - Math.round(clock.monotonicMs() - beganMs) },
     plan,
     samples,
     samplesExpected: expected,

@@ -3,7 +3,7 @@ import { access, constants, readFile } from "node:fs/promises";
 import type { Host } from "../api/collection.ts";
 import { listFolder, tryReadText, type HostRoots } from "./hostfiles.ts";
 import { kubepodsRoots, namingOf, type Hierarchy } from "./podcgroups.ts";
-import { parseFields } from "./procfs.ts";
+import { bootTimeMs, parseFields } from "./procfs.ts";
 
 const SMALL = 64 * 1024;
 /** Positions of capabilities in the kernel's masks (linux/capability.h). */
@@ -25,10 +25,12 @@ const WHAT_FOR: Readonly<Record<keyof typeof CAPABILITIES, string>> = {
 };
 
 export async function readHost(roots: HostRoots, hierarchy: Hierarchy | undefined): Promise<Host> {
-  const [meminfoText, version, thp, cpus] = await Promise.all([
+  const [meminfoText, version, thp, clocksource, bootMs, cpus] = await Promise.all([
     tryReadText(`${roots.proc}/meminfo`, SMALL),
     tryReadText(`${roots.proc}/sys/kernel/osrelease`, 256),
     tryReadText("/sys/kernel/mm/transparent_hugepage/enabled", 256),
+    tryReadText("/sys/devices/system/clocksource/clocksource0/current_clocksource", 64),
+    bootTimeMs(roots.proc),
     cpuCount(roots),
   ]);
   const meminfo = parseFields(meminfoText ?? "");
@@ -48,6 +50,8 @@ export async function readHost(roots: HostRoots, hierarchy: Hierarchy | undefine
     cgroupDriver: naming.driver,
     runtime: naming.runtime,
     ...(thp === undefined ? {} : { transparentHugepage: /\[(\w+)\]/.exec(thp)?.[1] ?? "unknown" }),
+    ...(clocksource === undefined ? {} : { clocksource: clocksource.trim() }),
+    ...(bootMs === undefined ? {} : { bootTime: new Date(bootMs).toISOString() }),
     capabilities: await capabilities(roots),
   };
 }

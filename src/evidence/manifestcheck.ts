@@ -24,26 +24,29 @@ export function manifestProblem(
     throw cause;
   }
   if (manifest.collection !== collection) return "manifest.json names another collection";
-  return listingProblem(manifest, stored);
+  return listingProblems(manifest, stored)[0];
 }
 
-/** Compares the list alone; also how a reader checks a pack that came from elsewhere. */
-export function listingProblem(manifest: Manifest, stored: Iterable<StoredPart>): string | undefined {
-  const here = new Map<string, StoredPart>();
+/** What differs between the list and what is here; also how a reader checks a pack that came from elsewhere. */
+export function listingProblems(manifest: Manifest, stored: Iterable<Omit<StoredPart, "lines">>): string[] {
+  const here = new Map<string, Omit<StoredPart, "lines">>();
   for (const part of stored) if (isListed(part.kind)) here.set(partFileName(part.kind, part.index), part);
   const listed = new Set<string>();
+  const problems: string[] = [];
   for (const claim of manifest.parts) {
     const name = partFileName(claim.kind, claim.index);
     const part = here.get(name);
-    if (!isListed(claim.kind)) return `the manifest may not list ${name}`;
-    if (listed.has(name)) return `the manifest lists ${name} twice`;
-    if (part === undefined) return `the manifest lists ${name}, which is not here`;
-    if (part.bytes !== claim.bytes) return `${name} has ${part.bytes} bytes, the manifest says ${claim.bytes}`;
-    if (part.sha256 !== claim.sha256) return `${name} has another checksum than the manifest says`;
+    if (!isListed(claim.kind)) problems.push(`the manifest may not list ${name}`);
+    else if (listed.has(name)) problems.push(`the manifest lists ${name} twice`);
+    else if (part === undefined) problems.push(`the manifest lists ${name}, which is not here`);
+    else if (part.bytes !== claim.bytes)
+      problems.push(`${name} has ${part.bytes} bytes, the manifest says ${claim.bytes}`);
+    else if (part.sha256 !== claim.sha256) problems.push(`${name} has another checksum than the manifest says`);
     listed.add(name);
   }
-  const left = [...here.keys()].find((name) => !listed.has(name));
-  return left === undefined ? undefined : `${left} is here, but the manifest does not list it`;
+  for (const name of here.keys())
+    if (!listed.has(name)) problems.push(`${name} is here, but the manifest does not list it`);
+  return problems;
 }
 
 function isListed(kind: PartKind): boolean {

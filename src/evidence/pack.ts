@@ -1,11 +1,9 @@
 /**
- * What does a pack say? Reads a folder of parts that may have come from anywhere: from our own store, from a collector that was
- * cut off, or from a person who wants to break us. It never follows a link, never holds more than one line of readings, and
+ * What does a pack say? Reads a folder of parts or a `.tar.zst` that may have come from anywhere: from our own store, from a collector that was
+ * cut off, or from a person who wants to break us. It never follows a link in a pack, never holds more than one line of readings, and
  * never throws because of what a part contains: what it had to leave out stands in `problems`.
  */
-import { constants } from "node:fs";
-import { lstat, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { realpath, stat } from "node:fs/promises";
 import type { z } from "zod";
 import {
   Context,
@@ -18,100 +16,110 @@ import {
   partFileName,
   Sample,
 } from "../api/collection.ts";
-import { checksumFile, openPlain, type StoredPart } from "./folder.ts";
 import { BadJson, parseJson } from "./json.ts";
 import { readLines } from "./lines.ts";
-import { listingProblem } from "./manifestcheck.ts";
-import { parsePartFileName, type PartId } from "./parts.ts";
+import { listingProblems } from "./manifestcheck.ts";
+import type { PartId } from "./parts.ts";
+import { fileOf, folderSource, type PartSource, type PartSum, readWhole, type SourcePart } from "./partsource.ts";
+import { archiveSource } from "./readarchive.ts";
 
 /** The readings of a hostile pack could have one each. */
 const MAX_PROBLEMS = 200;
 
 export interface Pack {
-  readonly directory: string;
+  /** What was opened: a folder, or a `.tar.zst`. */
+  readonly path: string;
+  readonly form: PartSource["form"];
   /** Absent: the collection was cut off, or its manifest is unreadable (then `problems` says so). */
   readonly manifest: Manifest | undefined;
   readonly host: Host | undefined;
   readonly oomReports: OomReports | undefined;
   readonly context: Context | undefined;
   /** The parts that are here, in the order of their kinds and numbers. */
-  readonly parts: readonly PartId[];
+  readonly parts: readonly SourcePart[];
+  /** The bytes of one part that is here, from its start; a piece is valid until the next one is asked for. */
+  read(part: PartId): AsyncIterable<Uint8Array>;
   /** All readings in the order of their parts. Each call reads from the start. */
   samples(): AsyncIterable<Sample>;
   /** What is missing or had to be left out, for people. Grows while `samples` is read. */
   readonly problems: readonly string[];
-  /** Compares every part with the manifest's checksum. Without a manifest nothing can be proved. */
+  /**
+   * Compares every part with the manifest's checksum, and tells what is wrong with an archive itself. Without a manifest nothing can
+   * be proved. The operator's `context` is in no manifest: only the checksum of a whole archive proves it.
+   */
   verify(): Promise<Verification>;
+  /** Size and checksum of every part that is here, and whether the manifest confirms them. */
+  list(): Promise<readonly ListedPart[]>;
 }
 
-interface Verification {
+export interface Verification {
   readonly ok: boolean;
   readonly problems: readonly string[];
 }
 
-/** Opens a pack. Throws only when the folder itself cannot be read. */
-export async function openPack(directory: string): Promise<Pack> {
+export interface ListedPart extends PartSum, PartId {
+  readonly name: string;
+  /** Unlisted: the manifest says nothing of it, or there is none. Unreadable: `bytes` and `lines` are 0, `sha256` is empty. */
+  readonly state: "Proved" | "Differs" | "Unlisted" | "Unreadable";
+}
+
+/**
+ * Opens a pack: a folder of parts, or a `.tar.zst` of them, whole or cut off anywhere.
+ * Throws NotAPack for a file that is no such archive, and what the file system throws when `path` cannot be read.
+ */
+export async function openPack(path: string): Promise<Pack> {
+  // A person may name a link; in the pack itself none is followed.
+  const real = await realpath(path);
+  const source = (await stat(real)).isDirectory() ? await folderSource(real) : await archiveSource(real);
   const problems = new Map<string, string>();
   const note = (about: string, problem: string): void => {
     if (problems.has(about) || problems.size < MAX_PROBLEMS) problems.set(about, problem);
   };
-  const parts = partsOf(await readdir(directory));
-  const manifest = await readPart(directory, parts, "manifest", Manifest, note);
+  const { parts } = source;
+  for (const problem of source.problems) note(problem, problem);
+  const manifest = await readPart(source, "manifest", Manifest, note);
   if (manifest === undefined) note("manifest", missingManifest(parts));
   else noteMissing(manifest, parts, note);
   const readings = parts.filter((part) => part.kind === "readings");
   noteGaps(readings, note);
   return {
-    directory,
+    path,
+    form: source.form,
     manifest,
-    host: await readPart(directory, parts, "host", Host, note),
-    oomReports: await readPart(directory, parts, "oom-reports", OomReports, note),
-    context: await readPart(directory, parts, "context", Context, note),
+    host: await readPart(source, "host", Host, note),
+    oomReports: await readPart(source, "oom-reports", OomReports, note),
+    context: await readPart(source, "context", Context, note),
     parts,
-    samples: () => readSamples(directory, readings, note),
+    read: (part) => source.read(part),
+    samples: () => readSamples(source, readings, note),
     get problems() {
       return [...problems.values()];
     },
-    verify: () => verify(directory, parts, manifest),
+    verify: () => verify(source, manifest),
+    list: () => list(source, manifest),
   };
-}
-
-/** The parts among the names of a folder, by kind and number, whatever order the file system has. */
-export function partsOf(names: readonly string[]): PartId[] {
-  return names
-    .map(parsePartFileName)
-    .filter((part) => part !== undefined)
-    .sort((a, b) => (fileOf(a) < fileOf(b) ? -1 : 1));
 }
 
 type Note = (about: string, problem: string) => void;
 
 async function readPart<T>(
-  directory: string,
-  parts: readonly PartId[],
+  source: PartSource,
   kind: PartKind,
   schema: z.ZodType<T>,
   note: Note,
 ): Promise<T | undefined> {
-  const part = parts.find((part) => part.kind === kind);
+  const part = source.parts.find((part) => part.kind === kind);
   if (part === undefined) return undefined;
   const name = fileOf(part);
   try {
-    const file = await openPlain(join(directory, name), constants.O_RDONLY);
-    try {
-      const { size } = await file.stat();
-      if (size > MAX_PART_BYTES) throw new BadJson(`larger than ${MAX_PART_BYTES} bytes`);
-      return parseJson(await file.readFile(), schema);
-    } finally {
-      await file.close();
-    }
+    return parseJson(await readWhole(source.read(part)), schema);
   } catch (cause) {
     note(name, `${name} cannot be used: ${reasonOf(cause)}`);
     return undefined;
   }
 }
 
-async function* readSamples(directory: string, readings: readonly PartId[], note: Note): AsyncGenerator<Sample> {
+async function* readSamples(source: PartSource, readings: readonly PartId[], note: Note): AsyncGenerator<Sample> {
   for (const part of readings) {
     const name = fileOf(part);
     let line = 0;
@@ -122,7 +130,7 @@ async function* readSamples(directory: string, readings: readonly PartId[], note
       note(name, `${name}: skipped ${skipped} ${skipped === 1 ? "line" : "lines"}, the first is ${first}`);
     };
     try {
-      for await (const bytes of readLines(join(directory, name), MAX_LINE_BYTES, MAX_PART_BYTES)) {
+      for await (const bytes of readLines(source.read(part), MAX_LINE_BYTES, MAX_PART_BYTES)) {
         line++;
         if (bytes === "TooLong") {
           skip(`longer than ${MAX_LINE_BYTES} bytes`);
@@ -150,30 +158,36 @@ function parseSample(bytes: Uint8Array, skip: (reason: string) => void): Sample 
   }
 }
 
-async function verify(
-  directory: string,
-  parts: readonly PartId[],
-  manifest: Manifest | undefined,
-): Promise<Verification> {
-  const problems: string[] = [];
-  const stored: StoredPart[] = [];
-  for (const part of parts) {
-    const name = fileOf(part);
+async function verify(source: PartSource, manifest: Manifest | undefined): Promise<Verification> {
+  const problems = [...source.problems];
+  const stored: (PartId & PartSum)[] = [];
+  for (const part of source.parts) {
     try {
-      const { size } = await lstat(join(directory, name));
-      if (size > MAX_PART_BYTES) throw new BadJson(`larger than ${MAX_PART_BYTES} bytes`);
-      const sum = await checksumFile(join(directory, name), size);
-      stored.push({ ...part, bytes: size, sha256: sum.hash.digest("hex"), lines: sum.lines });
+      stored.push({ ...part, ...(await source.sum(part)) });
     } catch (cause) {
-      problems.push(`${name} cannot be read: ${reasonOf(cause)}`);
+      problems.push(`${fileOf(part)} cannot be read: ${reasonOf(cause)}`);
     }
   }
-  if (manifest === undefined) problems.push(missingManifest(parts));
-  else {
-    const problem = listingProblem(manifest, stored);
-    if (problem !== undefined) problems.push(problem);
-  }
+  if (manifest === undefined) problems.push(missingManifest(source.parts));
+  else problems.push(...listingProblems(manifest, stored));
   return { ok: problems.length === 0, problems };
+}
+
+async function list(source: PartSource, manifest: Manifest | undefined): Promise<ListedPart[]> {
+  const claims = new Map(manifest?.parts.map((claim) => [fileOf(claim), claim]));
+  const listed: ListedPart[] = [];
+  for (const { kind, index } of source.parts) {
+    const name = fileOf({ kind, index });
+    const claim = claims.get(name);
+    try {
+      const sum = await source.sum({ kind, index });
+      const same = claim?.bytes === sum.bytes && claim.sha256 === sum.sha256;
+      listed.push({ kind, index, name, ...sum, state: claim === undefined ? "Unlisted" : same ? "Proved" : "Differs" });
+    } catch {
+      listed.push({ kind, index, name, bytes: 0, sha256: "", lines: 0, state: "Unreadable" });
+    }
+  }
+  return listed;
 }
 
 function missingManifest(parts: readonly PartId[]): string {
@@ -200,10 +214,6 @@ function noteGaps(readings: readonly PartId[], note: Note): void {
     }
     expected = index + 1;
   }
-}
-
-function fileOf(part: PartId): string {
-  return partFileName(part.kind, part.index);
 }
 
 /** Our own words or an error code; never text out of the file. */

@@ -5,8 +5,8 @@ import { afterEach, expect, test } from "vitest";
 import { Host, Manifest, OomReports, Sample, type CollectionPlan } from "../../src/api/collection.ts";
 import { collect } from "../../src/collector/collect.ts";
 import { createDirectorySink } from "../../src/collector/directorysink.ts";
-import { listingProblem } from "../../src/evidence/manifestcheck.ts";
-import { systemClock } from "../../src/seams.ts";
+import { listingProblems } from "../../src/evidence/manifestcheck.ts";
+import { type Clock, systemClock } from "../../src/seams.ts";
 import {
   CONTAINER,
   createNodeTree,
@@ -30,13 +30,18 @@ async function tree(version: 1 | 2): Promise<NodeTree> {
   return made;
 }
 
-async function run(node: NodeTree, plan: CollectionPlan = planOf(), signal = new AbortController().signal) {
+async function run(
+  node: NodeTree,
+  plan: CollectionPlan = planOf(),
+  signal = new AbortController().signal,
+  clock: Clock = systemClock,
+) {
   const directory = join(node.folder, "pack");
   const manifest = await collect({
     plan,
     roots: node.roots,
     sink: await createDirectorySink(directory),
-    clock: systemClock,
+    clock,
     log: pino({ level: "silent" }),
     version: "0.0.0",
     signal,
@@ -162,11 +167,18 @@ test("the pack is what its manifest lists, readable by its owner only, and each 
   await node.process(42, path);
   await writeFile(node.roots.kmsg, await readFile(join(FIXTURES, "kmsg", "v1-6.18-memcg.kmsg.txt")));
   const { directory, manifest, names, part } = await run(node);
-  expect(Host.parse(part("host.json"))).toMatchObject({ cgroup: "v1", cgroupDriver: "cgroupfs", cpus: 2 });
+  expect(Host.parse(part("host.json"))).toMatchObject({
+    cgroup: "v1",
+    cgroupDriver: "cgroupfs",
+    cpus: 2,
+    bootTime: "2025-11-23T12:13:20.000Z",
+    clocksource: expect.stringMatching(/^[\w-]+$/),
+  });
+  expect(Math.abs(manifest.clock?.steppedMs ?? Number.NaN)).toBeLessThan(1000);
   expect(Manifest.parse(part("manifest.json"))).toEqual(manifest);
   expect(OomReports.parse(part("oom-reports.json")).reports).toHaveLength(1);
   const stored = manifest.parts.map((claim) => ({ ...claim, lines: claim.lines ?? 0 }));
-  expect(listingProblem(manifest, stored)).toBeUndefined();
+  expect(listingProblems(manifest, stored)).toEqual([]);
   expect(names.toSorted()).toEqual(["host.json", "manifest.json", "oom-reports.json", "readings-0000.ndjson"]);
   for (const name of names) expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600);
 });
@@ -199,6 +211,16 @@ test("no secret, host name or other tenant's name gets into any part", async () 
   expect(reports.reports[0]).toMatchObject({ global: true, podUid: POD, tasksOmitted: 2 });
   expect(reports.reports[0]?.userIp).toBeUndefined();
   expect(text).not.toContain("canary");
+});
+
+test("a clock that was set meanwhile is told of, with how far", async () => {
+  const node = await tree(2);
+  let asked = 0;
+  // Somebody sets the wall clock an hour back after the collection has begun; the other clock goes on.
+  const now = (): Date => new Date(Date.now() - (asked++ === 0 ? 0 : 3_600_000));
+  const { manifest } = await run(node, planOf(), undefined, { ...systemClock, now });
+  expect(manifest.clock?.steppedMs).toBeGreaterThan(-3_601_000);
+  expect(manifest.clock?.steppedMs).toBeLessThan(-3_599_000);
 });
 
 test("a stop in the middle leaves a partial pack that says so", async () => {

@@ -100,7 +100,7 @@ describe("a server that is killed again and again while parts come in", () => {
     await expectNothingHalfVisible(root, parts);
     const pack = await openPack(join(root, "collections", COLLECTION));
     expect(await pack.verify()).toEqual({ ok: true, problems: [] });
-    expect((await readdir(pack.directory)).toSorted()).toEqual(
+    expect((await readdir(pack.path)).toSorted()).toEqual(
       [...parts.map((part) => partFileName(part.kind, part.index)), "session.json"].toSorted(),
     );
   });

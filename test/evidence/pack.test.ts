@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MAX_LINE_BYTES, MAX_PART_BYTES, type PartKind, partFileName, type Sample } from "../../src/api/collection.ts";
 import { isDeeperThan } from "../../src/evidence/json.ts";
 import { readLines } from "../../src/evidence/lines.ts";
-import { openPack, type Pack, partsOf } from "../../src/evidence/pack.ts";
+import { openPack, type Pack } from "../../src/evidence/pack.ts";
+import { partsOf, readPlainFile } from "../../src/evidence/partsource.ts";
 import { manifestOf, sha256, temporaryFolder } from "./door.ts";
 
 // Real sockets and disks: on a busy machine they take their time.
@@ -284,7 +285,7 @@ describe("a line of 256 MB", () => {
     }, 2);
     try {
       const seen: (string | number)[] = [];
-      for await (const each of readLines(path, 2 ** 20, 2 ** 30))
+      for await (const each of readLines(readPlainFile(path), 2 ** 20, 2 ** 30))
         seen.push(typeof each === "string" ? each : each.length);
       expect(seen).toEqual([1, "TooLong"]);
     } finally {
