@@ -104,7 +104,7 @@ export const ProcessReading = z.object({
   status: z.record(z.string(), Size),
   /** From /proc/PID/smaps_rollup: Pss, Pss_Anon, Pss_File, Pss_Shmem, Private_Clean, Private_Dirty, Shared_Clean, Shared_Dirty, Anonymous, AnonHugePages, Swap, SwapPss, in bytes. */
   rollup: z.record(z.string(), Size).optional(),
-  /** Why there is no rollup: OverBudget, NoPermission, Gone, TimedOut, Stopped, NotDue. */
+  /** Why there is no rollup: OverBudget, TooLong, LowMemory, Busy, NoPermission, Gone, TimedOut, Stopped, NotDue. */
   rollupSkipped: z.string().optional(),
   /** How long the read of smaps_rollup took, in milliseconds. */
   rollupMs: z.number().optional(),

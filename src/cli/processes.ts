@@ -1,5 +1,5 @@
 /** Which processes of this machine are the largest now? Rss of all is cheap; Pss is read of the largest only, within a budget. */
-import { createCostGate, predictStallMs } from "../collector/costgate.ts";
+import { createCostGate, predictRollup } from "../collector/costgate.ts";
 import { listFolder } from "../collector/hostfiles.ts";
 import { readProcess, readRollup } from "../collector/procfs.ts";
 import type { Clock } from "../seams.ts";
@@ -31,28 +31,45 @@ export interface Crowd {
 /** For all reads of page tables together, in milliseconds. */
 const BUDGET_MS = 1_000;
 
-/** @param count how many to list; rollups are read of twice as many, because the order by Pss is another than that by Rss */
-export async function largestProcesses(proc: string, count: number, clock: Clock): Promise<Crowd> {
-  const all: (Sized & { readonly startTicks: number })[] = [];
+/**
+ * @param meminfo of the machine: where it is nearly out of memory, no page tables are walked
+ * @param count how many to list; rollups are read of twice as many, because the order by Pss is another than that by Rss
+ */
+export async function largestProcesses(
+  proc: string,
+  count: number,
+  meminfo: Readonly<Record<string, number>>,
+  clock: Clock,
+): Promise<Crowd> {
+  const all: (Sized & { readonly startTicks: number; readonly state: string })[] = [];
   for (const name of await listFolder(proc)) {
     if (!/^[1-9]\d{0,9}$/.test(name)) continue;
     const process = await readProcess(proc, Number(name), clock);
     const rss = process?.status["VmRSS"];
     if (process === undefined || rss === undefined) continue;
-    const { pid, comm, startTicks, status } = process;
-    all.push({ pid, comm, startTicks, rss, rssAnon: status["RssAnon"], swap: status["VmSwap"] });
+    const { pid, comm, startTicks, state, status } = process;
+    all.push({ pid, comm, startTicks, state, rss, rssAnon: status["RssAnon"], swap: status["VmSwap"] });
   }
   const gate = createCostGate(BUDGET_MS, 0);
+  gate.node(meminfo);
   const reasons = new Map<string, number>();
   const sized: Sized[] = [];
-  for (const { startTicks, ...process } of all.toSorted((a, b) => b.rss - a.rss).slice(0, count * 2)) {
-    if (!gate.admits(predictStallMs(process.rss), 0)) {
-      reasons.set("OverBudget", (reasons.get("OverBudget") ?? 0) + 1);
+  for (const { startTicks, state, ...process } of all.toSorted((a, b) => b.rss - a.rss).slice(0, count * 2)) {
+    const identity = `${process.pid}/${startTicks}`;
+    const predicted = predictRollup({ rssBytes: process.rss });
+    const refusal = gate.refuses({ process: identity, state, predicted, elapsedMs: 0 });
+    if (refusal !== undefined) {
+      reasons.set(refusal, (reasons.get(refusal) ?? 0) + 1);
       sized.push(process);
       continue;
     }
-    const rollup = await readRollup(proc, { pid: process.pid, startTicks }, clock);
-    gate.paid(rollup.ms);
+    const begun = gate.begin(identity, predicted);
+    let held: Promise<unknown> | undefined;
+    const rollup = await readRollup(proc, { pid: process.pid, startTicks }, clock, (ending) => {
+      held = ending;
+    });
+    if (held === undefined) begun.end(rollup.ms);
+    else begun.leave(rollup.ms, held);
     if ("skipped" in rollup) {
       if (rollup.skipped === "Gone") continue;
       reasons.set(rollup.skipped, (reasons.get(rollup.skipped) ?? 0) + 1);

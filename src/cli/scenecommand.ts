@@ -47,7 +47,7 @@ async function run(given: Given, { roots, terminal, clock }: World): Promise<num
     throw new UsageError(`--top ${shown(asked)} is out of bounds: write a number from 1 to 100`);
   const before = await readNode(roots.proc);
   const from = clock.monotonicMs();
-  const crowd = await largestProcesses(roots.proc, top, clock);
+  const crowd = await largestProcesses(roots.proc, top, before.meminfo, clock);
   await clock.sleep(Math.max(0, RATE_MS - (clock.monotonicMs() - from)));
   const node = await readNode(roots.proc);
   const scene = sceneOf(clock.now().toISOString(), before, node, (clock.monotonicMs() - from) / 1000, crowd);

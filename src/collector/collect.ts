@@ -16,7 +16,7 @@ import {
   type PartKind,
   type Sample,
 } from "../api/collection.ts";
-import type { Clock } from "../seams.ts";
+import { systemRandom, type Clock } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -27,6 +27,7 @@ import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { podsScope, type ReportScope } from "./reportscope.ts";
 import { createSampler, type Sampler } from "./sample.ts";
+import { createSnapshots, type Snapshots } from "./snapshots.ts";
 
 /** Where parts go. `put` resolves when the part is safe, or was given up and told of in `lost`. */
 export interface Sink {
@@ -59,8 +60,8 @@ const PART_BYTES = 1024 * 1024;
 const LATE_MS = 2_000;
 /** So that a long collection stays below the number of parts that a pack may have, with those closed for their size. */
 const MAX_TIMED_PARTS = 600;
-/** The rest of a pack's size is for the reports of the kernel. */
-const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 2 * MAX_PART_BYTES;
+/** The rest of a pack's size is for the reports of the kernel and the snapshots of mappings. */
+const MAX_READINGS_BYTES = MAX_COLLECTION_BYTES - 3 * MAX_PART_BYTES;
 
 type Part = Manifest["parts"][number];
 
@@ -88,7 +89,11 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const kubepods = hierarchy === undefined ? [] : await kubepodsRoots(hierarchy);
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, local, kubepods, gate, clock });
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
-    samples = await takeReadings(options, sampler, parts, skipped, async () => {
+    const nameKey = systemRandom.hex(16);
+    const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey }, (snapshot) =>
+      hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
+    );
+    samples = await takeReadings(options, sampler, snapshots, parts, skipped, async () => {
       const reports = await readReports(options, host, scope);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
@@ -152,6 +157,7 @@ async function hand(
 async function takeReadings(
   options: CollectOptions,
   sampler: Sampler,
+  snapshots: Snapshots,
   parts: Part[],
   skipped: Manifest["skipped"],
   afterFirst: () => Promise<void>,
@@ -194,6 +200,7 @@ async function takeReadings(
       taken += 1;
       if (taken === 1) await afterFirst();
       options.onSample?.(sample);
+      await snapshots.follow(sample, expected <= 1 ? 1 : turn / (expected - 1));
     } catch (error) {
       if (signal.aborted) break;
       failed += 1;
@@ -212,10 +219,14 @@ async function takeReadings(
     if (turn + 1 < expected && next > 0) await clock.sleep(next, signal).catch(() => undefined);
   }
   await close();
+  await snapshots.finish(clock.monotonicMs() - from).catch((error: unknown) => {
+    log.warn({ err: error }, "Could not take the last snapshot of mappings");
+    skipped.push({ what: "mappings", reason: "ReadFailed", detail: "the last snapshot" });
+  });
   if (late > 0)
     skipped.push({ what: "readings", reason: "Late", detail: `${late} samples: one takes longer than the interval` });
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
-  for (const note of sampler.notes()) skipped.push(note);
+  skipped.push(...sampler.notes(), ...snapshots.notes());
   return taken;
 }
 

@@ -15,7 +15,6 @@ export interface ProcessTable {
   /** As last looked at. */
   get(pid: number): TableEntry | undefined;
   childrenOf(pid: number): readonly TableEntry[];
-  all(): readonly TableEntry[];
   /** Reads one process now; undefined: gone. */
   read(pid: number): Promise<TableEntry | undefined>;
 }
@@ -37,7 +36,6 @@ export function createProcessTable(proc: string, clock: Clock): ProcessTable {
     read,
     get: (pid) => entries.get(pid),
     childrenOf: (pid) => children.get(pid) ?? [],
-    all: () => [...entries.values()],
     renew: async () => {
       const now = clock.monotonicMs();
       const afresh = now - allReadAtMs >= BELIEVED_MS;

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import type { CollectionPlan, LocalReading, Manifest, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
-import { predictStallMs, type CostGate, type EarlierRead } from "./costgate.ts";
+import { predictRollup, type CostGate, type EarlierRead } from "./costgate.ts";
 import type { LocalSelection } from "./localtarget.ts";
+import { surveyMappings } from "./mapfiles.ts";
 import { createMembership } from "./membership.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
@@ -37,13 +38,13 @@ const DEAR_EVERY_MS = 30_000;
 type Pod = Sample["pods"][number];
 type Container = Pod["containers"][number];
 
-/** The kernel may hold a read of ours for as long as it likes, on one of few threads: with this many held, no more are begun. */
-const MAX_HELD = 2;
 /** In one sample; each is about 700 bytes of a line that may not grow without bounds. */
 const MAX_PROCESSES = 2048;
 
 interface RollupState extends EarlierRead {
   readonly atMs: number;
+  readonly mappings: number | undefined;
+  readonly hugeBytes: number | undefined;
 }
 
 export function createSampler(options: SamplerOptions): Sampler {
@@ -53,13 +54,13 @@ export function createSampler(options: SamplerOptions): Sampler {
   let seen = new Map<string, RollupState>();
   let elapsed = 0;
   let room = MAX_PROCESSES;
-  let held = 0;
   const membership = hierarchy === undefined ? undefined : createMembership(proc, hierarchy, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
   async function take(index: number, elapsedMs: number): Promise<Sample> {
     const time = clock.now().toISOString();
     const node = await readNode(proc);
+    gate.node(node.meminfo);
     membership?.renew();
     elapsed = elapsedMs;
     room = MAX_PROCESSES;
@@ -150,18 +151,27 @@ export function createSampler(options: SamplerOptions): Sampler {
     const rss = process.status["VmRSS"];
     // A kernel thread or a zombie has no memory; a task in D may hold the lock that we would wait for.
     if (rss === undefined || state === "Z") return {};
-    if (state === "D") return leave(process, "Stopped");
+    const closed = gate.closed(key, state);
+    if (closed !== undefined) return leave(process, closed);
     const now = clock.monotonicMs();
     if (before !== undefined && before.ms > CHEAP_MS && now - before.atMs < DEAR_EVERY_MS)
       return { rollupSkipped: "NotDue" };
-    if (!gate.admits(predictStallMs(rss, before), elapsed)) return leave(process, "OverBudget");
-    if (held >= MAX_HELD) return leave(process, "TimedOut");
-    const rollup = await readRollup(proc, process, clock, (ending) => {
-      held += 1;
-      void ending.finally(() => (held -= 1));
+    const mappings = before?.mappings ?? (await surveyMappings(proc, process.pid, clock))?.mappings;
+    const predicted = predictRollup({ rssBytes: rss, hugeBytes: before?.hugeBytes, mappings }, before);
+    const refusal = gate.refuses({ process: key, state, predicted, elapsedMs: elapsed });
+    if (refusal !== undefined) return leave(process, refusal);
+    const begun = gate.begin(key, predicted);
+    let ending: Promise<unknown> | undefined;
+    const rollup = await readRollup(proc, process, clock, (held) => {
+      ending = held;
+    }).catch((error: unknown) => {
+      begun.end(0);
+      throw error;
     });
-    gate.paid(rollup.ms);
-    seen.set(key, { ms: rollup.ms, rssBytes: rss, atMs: now });
+    if (ending === undefined) begun.end(rollup.ms);
+    else begun.leave(rollup.ms, ending);
+    const hugeBytes = "sizes" in rollup ? rollup.sizes["AnonHugePages"] : undefined;
+    seen.set(key, { ms: rollup.ms, rssBytes: rss, atMs: now, mappings, hugeBytes });
     const rollupMs = Math.round(rollup.ms * 100) / 100;
     if ("skipped" in rollup) return { ...leave(process, rollup.skipped), rollupMs };
     return { rollup: rollup.sizes, rollupMs };

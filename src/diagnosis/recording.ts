@@ -21,7 +21,7 @@ const MAX_PROCESSES = 2000;
 const MAX_CONTAINERS = 256;
 
 /** Reasons for a missing rollup that are worth telling; NotDue and Gone are the ordinary course. */
-const TOLD_SKIPS: readonly string[] = ["OverBudget", "NoPermission", "TimedOut", "Stopped"];
+const TOLD_SKIPS: readonly string[] = ["OverBudget", "TooLong", "LowMemory", "NoPermission", "TimedOut", "Stopped"];
 
 /** The fields of memory.stat that a finding looks at. */
 export const STAT_FIELDS = [

@@ -16,6 +16,7 @@ import {
   partFileName,
   Sample,
 } from "../api/collection.ts";
+import { MappingSnapshot } from "../api/mappings.ts";
 import { BadJson, parseJson } from "./json.ts";
 import { readLines } from "./lines.ts";
 import { listingProblems } from "./manifestcheck.ts";
@@ -41,7 +42,9 @@ export interface Pack {
   read(part: PartId): AsyncIterable<Uint8Array>;
   /** All readings in the order of their parts. Each call reads from the start. */
   samples(): AsyncIterable<Sample>;
-  /** What is missing or had to be left out, for people. Grows while `samples` is read. */
+  /** The snapshots of mappings in the order of their parts. Each call reads from the start. */
+  mappings(): AsyncIterable<MappingSnapshot>;
+  /** What is missing or had to be left out, for people. Grows while `samples` and `mappings` are read. */
   readonly problems: readonly string[];
   /**
    * Compares every part with the manifest's checksum, and tells what is wrong with an archive itself. Without a manifest nothing can
@@ -92,6 +95,7 @@ export async function openPack(path: string): Promise<Pack> {
     parts,
     read: (part) => source.read(part),
     samples: () => readSamples(source, readings, note),
+    mappings: () => readSnapshots(source, note),
     get problems() {
       return [...problems.values()];
     },
@@ -109,7 +113,17 @@ async function readPart<T>(
   note: Note,
 ): Promise<T | undefined> {
   const part = source.parts.find((part) => part.kind === kind);
-  if (part === undefined) return undefined;
+  return part === undefined ? undefined : readJson(source, part, schema, note);
+}
+
+async function* readSnapshots(source: PartSource, note: Note): AsyncGenerator<MappingSnapshot> {
+  for (const part of source.parts.filter(({ kind }) => kind === "mappings")) {
+    const snapshot = await readJson(source, part, MappingSnapshot, note);
+    if (snapshot !== undefined) yield snapshot;
+  }
+}
+
+async function readJson<T>(source: PartSource, part: PartId, schema: z.ZodType<T>, note: Note): Promise<T | undefined> {
   const name = fileOf(part);
   try {
     return parseJson(await readWhole(source.read(part)), schema);

@@ -179,7 +179,14 @@ test("the pack is what its manifest lists, readable by its owner only, and each 
   expect(OomReports.parse(part("oom-reports.json")).reports).toHaveLength(1);
   const stored = manifest.parts.map((claim) => ({ ...claim, lines: claim.lines ?? 0 }));
   expect(listingProblems(manifest, stored)).toEqual([]);
-  expect(names.toSorted()).toEqual(["host.json", "manifest.json", "oom-reports.json", "readings-0000.ndjson"]);
+  // How many snapshots fit depends on how late samples are.
+  expect(names).toContain("mappings-0000.json");
+  expect(names.filter((name) => !name.startsWith("mappings-")).toSorted()).toEqual([
+    "host.json",
+    "manifest.json",
+    "oom-reports.json",
+    "readings-0000.ndjson",
+  ]);
   for (const name of names) expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600);
 });
 

@@ -76,6 +76,31 @@ describe("a pack", () => {
     );
   });
 
+  it("gives its snapshots of mappings in order, and says which of them cannot be used", async () => {
+    const snapshot = (index: number): string =>
+      JSON.stringify({
+        index,
+        moment: "Start",
+        time: "2030-01-01T00:00:00Z",
+        elapsedMs: 0,
+        processes: [],
+        skipped: [],
+        processesOmitted: 0,
+      });
+    await write("mappings", 2, snapshot(2));
+    await write("mappings", 0, snapshot(0));
+    await write("mappings", 1, '{"index":1,"processes":[{"comm":"\\u001b[31m"}]}');
+    await symlink(join(directory, partFileName("mappings", 0)), join(directory, partFileName("mappings", 3)));
+    const pack = await openPack(directory);
+    const seen: number[] = [];
+    for await (const { index } of pack.mappings()) seen.push(index);
+    expect(seen).toEqual([0, 2]);
+    const problems = pack.problems.join("\n");
+    expect(problems).toContain("mappings-0001.json cannot be used: not of the expected form");
+    expect(problems).toContain("mappings-0003.json cannot be used: it is a link");
+    expect(problems).not.toContain("\u001b");
+  });
+
   it("that is whole verifies against its manifest", async () => {
     const readings = Buffer.from(line(0));
     await write("host", 0, HOST);
