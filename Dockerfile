@@ -14,5 +14,9 @@ USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/node", "--max-old-space-size=160", "--max-semi-space-size=2", "--enable-source-maps", "/opt/oomscope/dist/main.js"]
 
 FROM runtime AS collector
+# perf records and unwinds. setpriv, prlimit and flock (util-linux) and timeout (coreutils), which confine it, are in the base image.
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends linux-perf \
+ && rm -rf /var/lib/apt/lists/*
 COPY build/collector/ /opt/oomscope/
 ENTRYPOINT ["/usr/local/bin/node", "--max-old-space-size=64", "--max-semi-space-size=2", "/opt/oomscope/dist/collector/main.js"]

@@ -31,6 +31,7 @@ describe("the walls", () => {
     api: ["api"],
     incident: ["api", "incident"],
     diagnosis: ["api", "diagnosis"],
+    profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
     cli: ["api", "collector", "diagnosis", "evidence", "cli", "seams.ts"],

@@ -50,6 +50,8 @@ export const CollectionPlan = z.object({
   durationMs: Count,
   /** Reads that may stall the target for longer, all together, are left out. */
   stallBudgetMs: Count,
+  /** Only with this a profile is taken, and only then the collector gets what it needs for one. */
+  profile: z.object({ durationMs: Count, frequencyHz: Count.positive() }).optional(),
 });
 export type CollectionPlan = z.infer<typeof CollectionPlan>;
 

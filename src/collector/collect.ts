@@ -16,7 +16,7 @@ import {
   type PartKind,
   type Sample,
 } from "../api/collection.ts";
-import { systemRandom, type Clock } from "../seams.ts";
+import { systemRandom, type Clock, type Random } from "../seams.ts";
 import { createCostGate } from "./costgate.ts";
 import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
@@ -25,6 +25,7 @@ import { createReportParser } from "./kmsg.ts";
 import { selectLocal } from "./localtarget.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
+import { createProfiling, type Profiling } from "./profile/during.ts";
 import { podsScope, type ReportScope } from "./reportscope.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 import { createSnapshots, type Snapshots } from "./snapshots.ts";
@@ -51,6 +52,8 @@ export interface CollectOptions {
   readonly usage: () => { readonly cpuMs: number; readonly peakRssBytes: number };
   /** Gets every sample once it is taken, for whoever watches. Must not throw. */
   readonly onSample?: (sample: Sample) => void;
+  /** What a profile needs besides, where the plan asks for one: chance, and a place for a private folder, in memory if there is a choice. */
+  readonly profiling?: { readonly random: Random; readonly workFolder: string };
 }
 
 /** A readings part is closed after this long, or when it has grown to this size. */
@@ -88,15 +91,17 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   else {
     const kubepods = hierarchy === undefined ? [] : await kubepodsRoots(hierarchy);
     const sampler = createSampler({ plan, proc: roots.proc, hierarchy, local, kubepods, gate, clock });
+    const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
     const nameKey = systemRandom.hex(16);
     const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey }, (snapshot) =>
       hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
     );
-    samples = await takeReadings(options, sampler, snapshots, parts, skipped, async () => {
+    samples = await takeReadings(options, sampler, snapshots, parts, skipped, profiling, async () => {
       const reports = await readReports(options, host, scope);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
+    if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
     const reports = await readReports(options, host, scope);
@@ -160,6 +165,7 @@ async function takeReadings(
   snapshots: Snapshots,
   parts: Part[],
   skipped: Manifest["skipped"],
+  profiling: Profiling | undefined,
   afterFirst: () => Promise<void>,
 ): Promise<number> {
   const { plan, clock, signal, log } = options;
@@ -187,7 +193,8 @@ async function takeReadings(
   const expected = expectedSamples(plan);
   for (let turn = 0; turn < expected && !signal.aborted; turn++) {
     try {
-      const sample = await sampler.take(taken, clock.monotonicMs() - from);
+      const sample: Sample = await sampler.take(taken, clock.monotonicMs() - from);
+      profiling?.seen(sample);
       const line = JSON.stringify(sample);
       const bytes = Buffer.byteLength(line) + 1;
       if (allBytes + bytes > MAX_READINGS_BYTES) {
@@ -228,6 +235,29 @@ async function takeReadings(
   if (failed > 0) skipped.push({ what: "readings", reason: "ReadFailed", detail: `${failed} samples` });
   skipped.push(...sampler.notes(), ...snapshots.notes());
   return taken;
+}
+
+function profilingOf(options: CollectOptions): Profiling | undefined {
+  const { plan, roots, clock, signal, profiling } = options;
+  const { profile } = plan;
+  if (profile === undefined || profiling === undefined) return undefined;
+  return createProfiling({ plan: { ...plan, profile }, proc: roots.proc, clock, signal, ...profiling });
+}
+
+/** Profiles that were taken beside the readings, one part each. */
+async function handProfiles(
+  options: CollectOptions,
+  profiling: Profiling,
+  parts: Part[],
+  skipped: Manifest["skipped"],
+): Promise<void> {
+  const outcome = await profiling.finish();
+  skipped.push(...outcome.skipped);
+  for (const [index, profile] of outcome.profiles.entries()) {
+    const text = JSON.stringify(profile);
+    if (Buffer.byteLength(text) < MAX_PART_BYTES) await hand(options, parts, "profile", index, text);
+    else skipped.push({ what: `profile ${index}`, reason: "TooLarge", detail: `${profile.kind} has too many stacks` });
+  }
 }
 
 function expectedSamples(plan: CollectionPlan): number {

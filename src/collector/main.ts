@@ -16,6 +16,7 @@ const Environment = z.object({
   OOMSCOPE_HOST_PROC: z.string().default("/host/proc"),
   OOMSCOPE_HOST_CGROUP: z.string().default("/host/sys/fs/cgroup"),
   OOMSCOPE_HOST_KMSG: z.string().default("/host/dev/kmsg"),
+  OOMSCOPE_WORK_FOLDER: z.string().min(1).default("/work"),
   OOMSCOPE_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 
@@ -64,6 +65,7 @@ try {
     log,
     version,
     signal: stop.signal,
+    profiling: { random: systemRandom, workFolder: env.OOMSCOPE_WORK_FOLDER },
     usage: () => {
       const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
       return { cpuMs: Math.round((userCPUTime + systemCPUTime) / 1000), peakRssBytes: maxRSS * 1024 };

@@ -194,6 +194,9 @@ function planOf(
     intervalMs: durationMs(collect.interval),
     durationMs: durationMs(collect.duration),
     stallBudgetMs: durationMs(collect.stallBudget),
+    ...(collect.profile.enabled
+      ? { profile: { durationMs: durationMs(collect.profile.duration), frequencyHz: collect.profile.frequencyHz } }
+      : {}),
   };
 }
 
