@@ -27,7 +27,9 @@ async function run(given: Given, { terminal }: World): Promise<number> {
     throw new Failed(`${shown(location, 4096)} cannot be read as a pack (${codeOf(error) || String(error)})`);
   });
   if (pack.parts.length === 0)
-    throw new Failed(`${shown(location, 4096)} holds no part of a pack: name the folder with manifest.json in it`);
+    throw new Failed(
+      `${shown(location, 4096)} holds no part of a pack: name the folder with manifest.json in it, or a .tar.zst`,
+    );
   terminal.print(output === "json" ? `${JSON.stringify(finding, null, 2)}\n` : findingText(finding, 100));
   return finding.verdict === "Inconclusive" ? EXIT.inconclusive : EXIT.done;
 }

@@ -179,6 +179,31 @@ test("a process and a bare cgroup that leak: whole packs, true numbers, and the 
   ).toBe(true);
 });
 
+test("one file holds it all, with a profile where perf may run, and says when it is broken", async () => {
+  const leaking = await start(LEAK, cgroup);
+  const file = join(folder, "all.tar.zst");
+  const { code, err } = await oomscope(
+    ...["pack", "--pid", String(leaking.pid), "--interval", "1s", "--duration", "6s", "--profile", "--file", file],
+  ).ended;
+  expect(err).toMatch(/all\.tar\.zst: \d+ parts/);
+  expect(code).toBe(EXIT.inconclusive);
+  const { manifest, samples, intact } = await open(file);
+  expect(intact).toBe(true);
+  expect(samples).toHaveLength(7);
+  const kinds = new Set(manifest?.parts.map(({ kind }) => kind));
+  expect([...kinds]).toEqual(expect.arrayContaining(["host", "readings", "mappings", "oom-reports"]));
+  // A profile, or the reason why there is none.
+  expect(kinds.has("profile") || manifest?.skipped.some(({ what }) => what === "profile")).toBe(true);
+  expect(await oomscope("pack", "verify", file).ended).toMatchObject({ code: EXIT.done });
+  expect(await oomscope("growth", file).ended).toMatchObject({
+    code: EXIT.done,
+    out: expect.stringMatching(/\+\d+(\.\d)? MiB of memory that it holds, in \d+ s/),
+  });
+  await writeFile(file, (await readFile(file)).subarray(0, 2000));
+  expect(await oomscope("pack", "verify", file).ended).toMatchObject({ code: EXIT.failed });
+  leaking.kill("SIGKILL");
+});
+
 test("cgroup shows the kernel's own numbers", async () => {
   const idle = await start(IDLE, cgroup);
   const { code, out } = await oomscope("cgroup", "--cgroup", cgroup, "--output", "json").ended;
@@ -317,6 +342,7 @@ test("scene runs for a plain user, and counts as free does", async () => {
   const scene = JSON.parse(out) as Scene;
   const { stdout } = await shell("free", ["-b"]);
   const [total, used] = (/^Mem:\s+(\d+)\s+(\d+)/m.exec(stdout) ?? []).slice(1).map(Number);
+  expect(total).toBeGreaterThan(0);
   expect(scene.free.total).toBe(total);
   expect(Math.abs(scene.free.used - (used ?? 0)) / scene.free.total).toBeLessThan(0.1);
   expect(scene.crowd.withoutPss).toContain("run as root");

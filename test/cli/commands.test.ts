@@ -6,14 +6,13 @@ import { afterEach, expect, test } from "vitest";
 import { CgroupReading } from "../../src/api/collection.ts";
 import { Finding } from "../../src/api/memoryinvestigation.ts";
 import { analyzeCommand } from "../../src/cli/analyzecommand.ts";
-import { parse } from "../../src/cli/arguments.ts";
 import { cgroupCommand } from "../../src/cli/cgroupcommand.ts";
 import { type Command, EXIT, Failed } from "../../src/cli/command.ts";
 import { type Scene, sceneCommand, sceneOf, sceneText } from "../../src/cli/scenecommand.ts";
 import { readPack } from "../../src/controller/readpack.ts";
-import { systemClock, systemRandom } from "../../src/seams.ts";
 import { createNodeTree, type NodeTree } from "../collector/nodetree.ts";
 import { MIB, samplesOf } from "../diagnosis/samples.ts";
+import { type Ran, runCommand } from "./world.ts";
 
 const trees: NodeTree[] = [];
 const folders: string[] = [];
@@ -28,30 +27,8 @@ async function machine(version: 1 | 2): Promise<NodeTree> {
   return tree;
 }
 
-interface Ran {
-  readonly code: number;
-  readonly printed: string;
-}
-
-async function run(command: Command, tree: NodeTree, ...words: string[]): Promise<Ran> {
-  let printed = "";
-  const code = await command.run(parse(command.spec, words), {
-    roots: tree.roots,
-    terminal: {
-      print: (text) => void (printed += text),
-      tell: () => undefined,
-      live: false,
-      openScreen: () => {
-        throw new Error("there is no screen");
-      },
-    },
-    clock: { ...systemClock, now: () => new Date("2026-11-29T02:03:15Z"), sleep: () => Promise.resolve() },
-    random: systemRandom,
-    version: "0.1.0",
-    onStop: () => undefined,
-  });
-  return { code, printed };
-}
+const run = (command: Command, tree: NodeTree, ...words: string[]): Promise<Ran> =>
+  runCommand(command, tree.roots, words);
 
 async function packFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "oomscope-pack-"));
