@@ -34,7 +34,7 @@ describe("the walls", () => {
     profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
-    cli: ["api", "collector", "diagnosis", "evidence", "cli", "seams.ts"],
+    cli: ["api", "collector", "diagnosis", "evidence", "profile", "cli", "seams.ts"],
     cluster: ["api", "incident", "evidence", "cluster", "seams.ts"],
     controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
   };

@@ -1,6 +1,7 @@
 /** `oomscope analyze`: the finding of a pack, wherever it came from. */
 import { codeOf } from "../collector/hostfiles.ts";
 import { type CommandSpec, type Given, OUTPUT, outputOf } from "./arguments.ts";
+import { besideText } from "./besidetext.ts";
 import { EXIT, Failed, type Command, type World } from "./command.ts";
 import { diagnosePack } from "./diagnosepack.ts";
 import { findingText } from "./findingtext.ts";
@@ -30,7 +31,11 @@ async function run(given: Given, { terminal }: World): Promise<number> {
     throw new Failed(
       `${shown(location, 4096)} holds no part of a pack: name the folder with manifest.json in it, or a .tar.zst`,
     );
-  terminal.print(output === "json" ? `${JSON.stringify(finding, null, 2)}\n` : findingText(finding, 100));
+  terminal.print(
+    output === "json"
+      ? `${JSON.stringify(finding, null, 2)}\n`
+      : `${findingText(finding, 100)}${await besideText(pack, 100)}`,
+  );
   return finding.verdict === "Inconclusive" ? EXIT.inconclusive : EXIT.done;
 }
 

@@ -164,7 +164,8 @@ const HELP_WIDTH = 80;
 
 /** The help of one command, no wider than 80 columns where its words allow it. */
 export function helpText(spec: CommandSpec): string {
-  const lines = [`Usage: oomscope ${spec.name} ${spec.usage}`.trimEnd(), "", ...wrap(spec.about, HELP_WIDTH)];
+  const [usage = "", ...more] = wrap(`Usage: oomscope ${spec.name} ${spec.usage}`, HELP_WIDTH - 2);
+  const lines = [usage, ...more.map((line) => `  ${line}`), "", ...wrap(spec.about, HELP_WIDTH)];
   const options = Object.entries({ ...spec.options, ...COMMON }).map(
     ([name, { value, help }]) => [`--${name}${value === undefined ? "" : ` ${value}`}`, help] as const,
   );

@@ -2,6 +2,7 @@
 import { rmdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { CommandSpec, Given } from "./arguments.ts";
+import { besideText } from "./besidetext.ts";
 import { announce, COLLECTION_OPTIONS, collectInto, defaultName, intend, makeFolder } from "./collection.ts";
 import { EXIT, Failed, type Command, type World } from "./command.ts";
 import { diagnosePack } from "./diagnosepack.ts";
@@ -46,7 +47,7 @@ async function run(given: Given, world: World): Promise<number> {
     throw new Failed("Nothing could be written, so there is no pack");
   }
   terminal.tell("\n");
-  terminal.print(findingText(finding, 100));
+  terminal.print(`${findingText(finding, 100)}${await besideText(pack, 100)}`);
   terminal.tell(`\nThe pack lies in ${shown(directory, 4096)} (${pack.parts.length} parts).\n`);
   terminal.tell(`next: oomscope analyze ${shown(directory, 4096)} --output json\n`);
   if (manifest?.outcome !== "Complete") return EXIT.partial;

@@ -73,7 +73,10 @@ export async function announce({ plan, resolved }: Intended, world: World): Prom
   for (const line of await preflight(roots, resolved.target)) terminal.tell(`  Missing: ${line}\n`);
   if (plan.profile !== undefined) {
     const pids = (await processesOf(resolved, world)).map(({ process }) => process.pid);
-    const { captures } = decidePreflight(await readProfileFacts(roots.proc, pids, clock, new AbortController().signal));
+    if (pids.length === 0) terminal.tell("  Missing: profile: there is no process to profile yet.\n");
+    const { captures } = decidePreflight(
+      await readProfileFacts(roots.proc, pids.length === 0 ? undefined : pids, clock, new AbortController().signal),
+    );
     for (const { what, available, detail } of captures)
       if (!available && what !== "Allocations") terminal.tell(`  Missing: profile (${what}): ${shown(detail)}.\n`);
   }

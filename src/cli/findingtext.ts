@@ -8,8 +8,8 @@ import { change, table } from "./text.ts";
 export function findingText(finding: Finding, width: number): string {
   const lines = [headline(finding), ...wrap(finding.summary, width - 2).map((line) => `  ${line}`)];
   lines.push(...growthLines(finding));
-  section(lines, "for it:", finding.evidence.map(evidenceRow));
-  section(lines, "against it:", finding.counterEvidence.map(evidenceRow));
+  section(lines, "for it", finding.evidence);
+  section(lines, "against it", finding.counterEvidence);
   const { runnerUp, limits = [] } = finding;
   if (runnerUp !== undefined) lines.push("", `  next best: ${runnerUp.verdict}, ${runnerUp.confidencePercent} %`);
   if (limits.length > 0) lines.push("", "  what could not be seen:");
@@ -49,8 +49,19 @@ function growthLines({ growthByKind = [], growthByProcess = [] }: Finding): stri
   return lines;
 }
 
-function section(lines: string[], title: string, rows: readonly (readonly string[])[]): void {
-  if (rows.length > 0) lines.push("", `  ${title}`, ...table(rows, ["<", ">", "<", "<"], 4));
+/** Where every line has the same place in the pack, it stands once. */
+function section(lines: string[], title: string, evidence: readonly EvidenceLine[]): void {
+  if (evidence.length === 0) return;
+  const parts = new Set(evidence.map(({ part }) => part));
+  const [only] = parts;
+  const one = parts.size === 1 && only !== undefined;
+  const rows = evidence.map((line) => (one ? evidenceRow(line).slice(0, 3) : evidenceRow(line)));
+  lines.push("", `  ${title}${one ? ` (in ${partText(only)})` : ""}:`, ...table(rows, ["<", ">", "<", "<"], 4));
+}
+
+/** `readings-0000.ndjson..readings-0005.ndjson` as `readings-0000..0005.ndjson`. */
+function partText(part: string): string {
+  return nameText(part, 128).replace(/^([a-z-]+)-(\d+)(\.\w+)\.\.\1-(\d+)\3$/, "$1-$2..$4$3");
 }
 
 function evidenceRow({ signal, value, unit, threshold, part }: EvidenceLine): readonly string[] {
@@ -62,7 +73,7 @@ function evidenceRow({ signal, value, unit, threshold, part }: EvidenceLine): re
         ? `${bytesText(number)}/s`
         : `${nameText(value)} ${nameText(unit)}`;
   const compared = threshold === undefined ? "" : `(${thresholdText(nameText(threshold), unit)})`;
-  return [nameText(signal, 128), shown, compared, `[${nameText(part, 128)}]`];
+  return [nameText(signal, 128), shown, compared, `[${partText(part)}]`];
 }
 
 /** `>= 5242880` of bytes as `>= 5.0 MiB`. */

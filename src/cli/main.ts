@@ -3,30 +3,12 @@
 import { readFileSync } from "node:fs";
 import { codeOf } from "../collector/hostfiles.ts";
 import { systemClock, systemRandom } from "../seams.ts";
-import { analyzeCommand } from "./analyzecommand.ts";
 import { columns, helpText, nearest, parse, UsageError } from "./arguments.ts";
-import { cgroupCommand } from "./cgroupcommand.ts";
-import { collectCommand } from "./collectcommand.ts";
 import { EXIT, Failed, type Command } from "./command.ts";
-import { growthCommand } from "./growthcommand.ts";
-import { packCommand } from "./packcommand.ts";
-import { perfCheckCommand } from "./perfcheckcommand.ts";
-import { sceneCommand } from "./scenecommand.ts";
-import { smapsCommand } from "./smapscommand.ts";
+import { COMMANDS } from "./commands.ts";
 import { NoTarget } from "./target.ts";
 import { createTerminal } from "./terminal.ts";
 import { shown } from "./text.ts";
-
-const COMMANDS: readonly Command[] = [
-  collectCommand,
-  analyzeCommand,
-  sceneCommand,
-  cgroupCommand,
-  smapsCommand,
-  growthCommand,
-  perfCheckCommand,
-  packCommand,
-];
 
 const version = (
   JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }

@@ -11,8 +11,8 @@ import type { Resolved } from "./target.ts";
 /** For all reads of page tables of one snapshot together, in milliseconds. */
 const BUDGET_MS = 1_000;
 
-/** Throws Failed when there is none. */
-export async function processesOf({ target, title }: Resolved, { roots, clock }: World): Promise<Candidate[]> {
+/** Those that live now; empty when there are none. */
+export async function processesOf({ target }: Resolved, { roots, clock }: World): Promise<Candidate[]> {
   const hierarchy = await memoryHierarchy(roots.cgroup);
   const look = await selectLocal(target, roots.proc, hierarchy, clock).look();
   const candidates: Candidate[] = [];
@@ -20,11 +20,13 @@ export async function processesOf({ target, title }: Resolved, { roots, clock }:
     const process = await readProcess(roots.proc, pid, clock);
     if (process !== undefined && (await look?.holds(process)) === true) candidates.push({ process });
   }
-  if (candidates.length === 0) throw new Failed(`There is no process to read in ${title}`);
   return candidates;
 }
 
-/** @param nameKey names of files that are no libraries are hashed under it: two snapshots that are to be compared need the same */
+/**
+ * Throws Failed when there is no process.
+ * @param nameKey names of files that are no libraries are hashed under it: two snapshots that are to be compared need the same
+ */
 export async function snapshotOf(
   resolved: Resolved,
   world: World,
@@ -33,6 +35,7 @@ export async function snapshotOf(
 ): Promise<MappingSnapshot> {
   const { roots, clock } = world;
   const candidates = await processesOf(resolved, world);
+  if (candidates.length === 0) throw new Failed(`There is no process to read in ${resolved.title}`);
   const gate = createCostGate(BUDGET_MS, 0);
   gate.node((await readNode(roots.proc)).meminfo);
   const stop = new AbortController();

@@ -182,9 +182,9 @@ test("a process and a bare cgroup that leak: whole packs, true numbers, and the 
 test("one file holds it all, with a profile where perf may run, and says when it is broken", async () => {
   const leaking = await start(LEAK, cgroup);
   const file = join(folder, "all.tar.zst");
-  const { code, err } = await oomscope(
-    ...["pack", "--pid", String(leaking.pid), "--interval", "1s", "--duration", "6s", "--profile", "--file", file],
-  ).ended;
+  const times = ["--interval", "1s", "--duration", "6s"];
+  const run = oomscope("pack", "--pid", String(leaking.pid), ...times, "--profile", "--file", file);
+  const { code, err } = await run.ended;
   expect(err).toMatch(/all\.tar\.zst: \d+ parts/);
   expect(code).toBe(EXIT.inconclusive);
   const { manifest, samples, intact } = await open(file);

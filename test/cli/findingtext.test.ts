@@ -59,13 +59,13 @@ test("a leak: what it is, how much, who, why, and what speaks against it", () =>
        pid  process            growth        rate  share
       4711  thumb\\u{1b}[31m  +106 MiB  +1.1 MiB/s  100 %
 
-      for it:
-        anon + swap, net       106 MiB  (>= 5.0 MiB)  [readings-0000.ndjson]
-        anon + swap, slope   1.1 MiB/s  (low > 0)     [readings-0000.ndjson]
-        samples             24 samples  (>= 12)       [readings-0000.ndjson]
+      for it (in readings-0000.ndjson):
+        anon + swap, net       106 MiB  (>= 5.0 MiB)
+        anon + swap, slope   1.1 MiB/s  (low > 0)
+        samples             24 samples  (>= 12)
 
-      against it:
-        Threads, net  12 threads  (< 8)  [readings-0000.ndjson]
+      against it (in readings-0000.ndjson):
+        Threads, net  12 threads  (< 8)
 
       next best: WarmupPlateau, 13 %
 
@@ -91,4 +91,17 @@ test("no verdict: no percentage, and nothing that is not there", () => {
     80,
   );
   expect(text).toBe("Inconclusive\n  No verdict.\n");
+});
+
+test("evidence from one place names it once, and from many parts the first and the last", () => {
+  const part = "readings-0000.ndjson..readings-0005.ndjson";
+  const text = findingText({ ...finding, evidence: finding.evidence.map((line) => ({ ...line, part })) }, 80);
+  expect(text).toContain("  for it (in readings-0000..0005.ndjson):\n");
+  const [first, ...rest] = finding.evidence;
+  const mixed = findingText(
+    { ...finding, evidence: [...(first === undefined ? [] : [{ ...first, part }]), ...rest] },
+    80,
+  );
+  expect(mixed).toContain("[readings-0000..0005.ndjson]");
+  expect(mixed).toContain("[readings-0000.ndjson]");
 });
