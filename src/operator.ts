@@ -176,6 +176,7 @@ async function lead(options: LeadOptions): Promise<void> {
     store,
     read: readPack,
     readManifest: async (directory) => (await openPack(directory)).manifest,
+    readContext: async (directory) => (await openPack(directory)).context,
     enqueue: (key) => queue.add(key),
     log,
   });

@@ -4,8 +4,6 @@
  */
 import { z } from "zod";
 
-const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
-
 const Environment = z.object({
   OOMSCOPE_NAMESPACE: z.string().min(1).describe("Namespace of the operator."),
   OOMSCOPE_COLLECTOR_NAMESPACE: z
@@ -40,7 +38,6 @@ const Environment = z.object({
   OOMSCOPE_WORKERS: z.coerce.number().int().min(1).max(64).default(8),
   OOMSCOPE_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
   OOMSCOPE_LEASE_SECONDS: z.coerce.number().int().min(3).max(120).default(15),
-  OOMSCOPE_LEADER_ELECTION: Flag.default(true),
 });
 
 export interface Settings {
@@ -66,7 +63,6 @@ export interface Settings {
   readonly workers: number;
   readonly logLevel: string;
   readonly leaseSeconds: number;
-  readonly leaderElection: boolean;
 }
 
 /** Thrown for settings that cannot be used; the message names every one of them, a line each. */
@@ -110,6 +106,5 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     workers: env.OOMSCOPE_WORKERS,
     logLevel: env.OOMSCOPE_LOG_LEVEL,
     leaseSeconds: env.OOMSCOPE_LEASE_SECONDS,
-    leaderElection: env.OOMSCOPE_LEADER_ELECTION,
   });
 }

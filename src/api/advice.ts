@@ -34,6 +34,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
       "Nothing; serving pods are measured instead. With one replica, raise `replicas` if evidence of the next kill matters.",
   },
   ModeObserve: { on: ["PodPreserved"], advice: "Set `mode: Recommend` in the policy when pods should be kept." },
+  AlreadyKept: {
+    on: ["PodPreserved"],
+    advice: "Look at the pod that the message names. When it is released, the next kill may keep another.",
+  },
   StrategyNone: { on: ["PodPreserved"], advice: "Set `preserve.strategy` in the policy when pods should be kept." },
   OwnerCannotReplace: { on: ["Hold"], advice: "Nothing. StatefulSets and DaemonSets have no other way." },
   SelectorsUnknown: {

@@ -4,6 +4,7 @@
  * All sizes are bytes, all times milliseconds unless a name says otherwise.
  */
 import { z } from "zod";
+import { ContextClocks, ContextEvent, ContextRevision, ContextSnapshot, LogTail, TimelineMoment } from "./context.ts";
 
 /** Version of the pack's format. Readers refuse a newer one. */
 export const PACK_SCHEMA = 1;
@@ -65,12 +66,30 @@ export const Pressure = z.object({
 });
 export type Pressure = z.infer<typeof Pressure>;
 
+/** Who else holds memory on the node. Absent in samples that follow another within ten seconds. */
+export const NodeCgroups = z.object({
+  /** The cgroups directly below the root of the memory hierarchy, the largest first: `system.slice`, `kubepods`, … At most 16. */
+  top: z.array(z.object({ name: z.string(), usageBytes: Size, kinds: z.partialRecord(z.enum(MEMORY_KINDS), Size) })),
+  /** What is directly below the root and not in `top`, together. */
+  others: z.object({ cgroups: Count, usageBytes: Size }),
+  /** The pods of the node by their class, summed: no tenant is named. */
+  pods: z.array(z.object({ class: z.enum(["Guaranteed", "Burstable", "BestEffort"]), pods: Count, usageBytes: Size })),
+  /** The largest pods by their uid, which means something only to those who may list the pods of the cluster. At most 8. */
+  largestPods: z.array(z.object({ uid: z.string(), usageBytes: Size })),
+  /** Pods beyond the cap; not in the sums. */
+  podsOmitted: Count,
+});
+export type NodeCgroups = z.infer<typeof NodeCgroups>;
+
 export const NodeReading = z.object({
   /** /proc/meminfo in bytes, by the kernel's own names (MemTotal, MemAvailable, AnonPages, …). */
   meminfo: z.record(z.string(), Size),
   /** The fields of /proc/vmstat that bear on memory (pgfault, pgmajfault, pswpin, oom_kill, workingset_refault_*, …). */
   vmstat: z.record(z.string(), Size),
   pressure: Pressure.optional(),
+  /** Socket buffers of the whole machine, from /proc/net/sockstat: TCP_mem and UDP_mem in pages, TCP_alloc and TCP_orphan in sockets. cgroup v1 charges them to nobody. */
+  sockets: z.record(z.string(), Size).optional(),
+  cgroups: NodeCgroups.optional(),
 });
 export type NodeReading = z.infer<typeof NodeReading>;
 
@@ -88,6 +107,16 @@ export const CgroupReading = z.object({
   stat: z.record(z.string(), Size),
   /** memory.events by the names of cgroup v2: low, high, max, oom, oom_kill, oom_group_kill. v1: max = failcnt, oom_kill from oom_control. */
   events: z.record(z.string(), Size),
+  /** memory.events.local: what happened by this cgroup's own limit, not by one below it. v1 counts nothing else, so there it equals `events`. */
+  eventsLocal: z.record(z.string(), Size).optional(),
+  /** memory.swap.events (high, max, fail). v1: max = memory.memsw.failcnt, of memory and swap together. */
+  swapEvents: z.record(z.string(), Size).optional(),
+  /** memory.swap.max. v1: memory.memsw.limit_in_bytes less the limit of memory. Absent: no limit. */
+  swapLimitBytes: Size.optional(),
+  /** memory.oom.group: a kill takes the whole cgroup. Absent on v1. */
+  oomGroup: z.boolean().optional(),
+  /** v1's memory.oom_control: tasks of the cgroup wait for memory. */
+  underOom: z.boolean().optional(),
   pressure: Pressure.optional(),
 });
 export type CgroupReading = z.infer<typeof CgroupReading>;
@@ -110,8 +139,21 @@ export const ProcessReading = z.object({
   rollupSkipped: z.string().optional(),
   /** How long the read of smaps_rollup took, in milliseconds. */
   rollupMs: z.number().optional(),
+  /**
+   * Open descriptors, how many of them were looked at, and those by kind: socket, pipe, file, deleted (a file that has no name any more), memfd, tmpfs,
+   * device, `anon_inode:eventpoll` and its like, other. Never what they lead to.
+   */
+  descriptors: z.object({ open: Count, looked: Count, kinds: z.record(z.string(), Count) }).optional(),
+  /** Why there are none, or none by kind: NoPermission, TooMany (the sample has looked at enough). */
+  descriptorsSkipped: z.string().optional(),
+  /** Inode number of its network namespace; `networks` of the sample tells of that. */
+  networkNamespace: Count.optional(),
 });
 export type ProcessReading = z.infer<typeof ProcessReading>;
+
+/** The sockets of one network namespace, from its sockstat and sockstat6: used, TCP_inuse, TCP_tw, UDP_inuse, TCP6_inuse, UDP6_inuse. */
+export const NetworkReading = z.object({ namespace: Count, sockets: z.record(z.string(), Size) });
+export type NetworkReading = z.infer<typeof NetworkReading>;
 
 /** The local target at one moment. */
 export const LocalReading = z.object({
@@ -137,6 +179,8 @@ export const Sample = z.object({
   /** Milliseconds since the first sample, by a clock that never jumps. */
   elapsedMs: z.number(),
   node: NodeReading,
+  /** Each network namespace of the processes once; at most 16. */
+  networks: z.array(NetworkReading).optional(),
   pods: z.array(
     z.object({
       uid: z.string(),
@@ -304,22 +348,26 @@ export const Context = z.object({
   target: z.object({ kind: z.string(), namespace: z.string(), name: z.string(), uid: z.string().optional() }),
   container: z.string().optional(),
   kills: z.array(z.record(z.string(), z.unknown())),
-  revisions: z.array(
-    z.object({
-      name: z.string(),
-      revision: z.string().optional(),
-      created: z.string().optional(),
-      images: z.array(z.string()),
-    }),
-  ),
+  revisions: z.array(ContextRevision),
   pods: z.array(
     z.object({
       name: z.string(),
       uid: z.string(),
       role: z.enum(["Preserved", "Serving"]),
       revision: z.string().optional(),
+      /** Every incarnation that was seen: a container that restarted stands here more than once. */
       containers: z.array(z.object({ name: z.string(), id: z.string().optional(), limitBytes: Size.optional() })),
     }),
   ),
+  /** One from the beginning of the collection, one from its end. */
+  snapshots: z.array(ContextSnapshot).optional(),
+  /** Of pods, workload and node; sorted by time. */
+  events: z.array(ContextEvent).optional(),
+  logs: z.array(LogTail).optional(),
+  clocks: ContextClocks.optional(),
+  /** Everything above that has a time, in order of time. */
+  timeline: z.array(TimelineMoment).optional(),
+  /** How many were left out because of a cap, by what they are. */
+  omitted: z.record(z.string(), Count).optional(),
 });
 export type Context = z.infer<typeof Context>;

@@ -103,15 +103,15 @@ export const ProcessMappings = z.object({
   containerId: z.string().optional(),
   pid: Count,
   startTicks: Count,
-  comm: z.string(),
+  comm: z.string().max(64),
   /** Runtimes that were recognised in the process, by its libraries, its program's name or names of its memory. */
-  runtimes: z.array(z.enum(RUNTIMES)),
+  runtimes: z.array(z.enum(RUNTIMES)).max(RUNTIMES.length),
   mappings: Count,
   /** Sums over all mappings; Size, Rss, Pss, Private_Dirty and Anonymous are always there. */
   totals: MappingSizes,
-  classes: z.array(ClassSums),
+  classes: z.array(ClassSums).max(MAPPING_CLASSES.length),
   /** Files by Rss + Swap, the largest first. */
-  names: z.array(NamedSums),
+  names: z.array(NamedSums).max(64),
   /** Files that had no room, together. */
   namesOmitted: z.object({ names: Count, sizes: MappingSizes }).optional(),
   /** Lines that could not be understood; 0 on every kernel that is known. */
@@ -132,17 +132,19 @@ export const MappingSnapshot = z.object({
   time: z.string(),
   /** Milliseconds since the first sample. */
   elapsedMs: z.number(),
-  processes: z.array(ProcessMappings),
-  /** Processes that were left out: OverBudget, TooLong, LowMemory, Stopped, TimedOut, Busy, NoPermission, Gone, TooLarge. */
-  skipped: z.array(
-    z.object({
-      pid: Count,
-      startTicks: Count,
-      comm: z.string(),
-      reason: z.string(),
-      predictedMs: z.number().optional(),
-    }),
-  ),
+  processes: z.array(ProcessMappings).max(32),
+  /** Processes that were left out: OverBudget, TooLong, LowMemory, Stopped, TimedOut, Busy, NoPermission, Gone, TooLarge, Replaced (it called execve meanwhile). */
+  skipped: z
+    .array(
+      z.object({
+        pid: Count,
+        startTicks: Count,
+        comm: z.string().max(64),
+        reason: z.string().max(32),
+        predictedMs: z.number().optional(),
+      }),
+    )
+    .max(64),
   /** Smaller processes beyond the bound of a snapshot. */
   processesOmitted: Count,
 });

@@ -124,8 +124,20 @@ export const CollectSpec = z
       .default({ enabled: false, duration: "30s", frequencyHz: 99 })
       .describe("The profile of the suspect."),
     stallBudget: Duration.default("1s").describe(
-      "Reads that may stall the target for longer, all together, are left out.",
+      "Reads that may stall the target for longer, all together, are left out; so is one read that may stall it for more than a twentieth of this, but 50ms are always allowed.",
     ),
+    previousLog: z
+      .object({
+        enabled: z
+          .boolean()
+          .default(false)
+          .describe(
+            "Whether the last lines of a killed container's log are kept in the pack. Secrets are looked for and taken out, but a log may hold what nobody recognises. The operator needs leave to read logs in the namespace: see the page of the kind.",
+          ),
+        lines: Int.min(1).max(500).default(50).describe("How many lines at most."),
+      })
+      .default({ enabled: false, lines: 50 })
+      .describe("The log of the container that was killed."),
   })
   .meta(
     rules(
@@ -276,6 +288,7 @@ const policyFields = {
     duration: "5m",
     profile: { enabled: false, duration: "30s", frequencyHz: 99 },
     stallBudget: "1s",
+    previousLog: { enabled: false, lines: 50 },
   }).describe("What is collected on the node, and how long."),
   mitigate: z
     .array(Mitigation)

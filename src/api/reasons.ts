@@ -11,6 +11,8 @@ export const REASONS = {
   PodLost: "The pod that was to be kept is gone. No other is taken in its place.",
   NoCandidate: "No pod of the workload is alive and of the right revision.",
   ModeObserve: "The policy's mode is Observe, so no pod is touched.",
+  AlreadyKept:
+    "Another investigation of the same workload keeps a pod of the same revision, so no second one is taken.",
   StrategyNone: "The policy says that no pod is kept.",
   OwnerCannotReplace: "The pod's controller cannot make a replacement while the pod exists, so it is held where it is.",
   SelectorsUnknown: "The selectors of the namespace could not be read, so the pod is held where it is.",

@@ -51,6 +51,11 @@ export interface ObjectAddress {
 export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /**
+   * Reads only: asked once, and an answer that asks for patience is the answer. For what stands behind the API server (metrics, logs): when that is down,
+   * 503 says nothing about the API server, and nobody else is to be held back.
+   */
+  readonly once?: boolean;
 }
 
 export interface ListOptions extends CallOptions {
@@ -100,6 +105,13 @@ export interface Reads {
   get<T extends ApiObject = ApiObject>(resource: Resource, address: ObjectAddress, options?: CallOptions): Promise<T>;
   /** Page by page, one consistent state over all pages (Expired when it takes too long). managedFields come empty. */
   list<T extends ApiObject = ApiObject>(resource: Resource, options?: ListOptions): AsyncIterable<ListPage<T>>;
+  /** The text of a subresource, such as a log. TooLarge over `maxBytes`. */
+  text(
+    resource: Resource,
+    address: ObjectAddress & { readonly subresource: string },
+    query: Readonly<Record<string, string>>,
+    options: CallOptions & { readonly maxBytes: number },
+  ): Promise<string>;
 }
 
 /**
@@ -161,13 +173,17 @@ export interface ApiOptions {
 const READ_TRIES = 4;
 
 /** Repeats a read while the server asks for patience. */
-async function patiently<T>(limiter: Limiter, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
+async function patiently<T>(
+  limiter: Limiter,
+  { signal, once = false }: CallOptions,
+  read: () => Promise<T>,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
     await limiter.ready(signal);
     try {
       return await read();
     } catch (error) {
-      if (!(error instanceof ApiError) || !asksForPatience(error)) throw error;
+      if (!(error instanceof ApiError) || !asksForPatience(error) || once) throw error;
       limiter.note(error);
       if (tries >= READ_TRIES) throw error;
     }
@@ -192,7 +208,7 @@ export function createApi(transport: Transport, options: ApiOptions): Api {
   };
 
   return {
-    ...reads(transport, (signal, read) => patiently(limiter, signal, read)),
+    ...reads(transport, (call, read) => patiently(limiter, call, read)),
     ...writes(fenced, fieldManager),
     createReview: async <T extends object>(
       resource: Resource,
@@ -204,7 +220,7 @@ export function createApi(transport: Transport, options: ApiOptions): Api {
       return (await send(transport, { ...call, method: "POST", path: pathOf(resource), body })) as T;
     },
     unfenced: {
-      ...reads(transport, (_signal, read) => read()),
+      ...reads(transport, (_call, read) => read()),
       ...writes((call) => send(transport, call), fieldManager),
     },
   };

@@ -103,9 +103,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     findings: Object.fromEntries(
       collections
         .filter((c) => c.state !== "Intended")
-        .flatMap(({ id }) =>
-          pair(id, hasEnded(id, options, collections) ? options.evidence.finding(id, key) : undefined),
-        ),
+        .flatMap(({ id }) => pair(id, hasEnded(id, collections) ? options.evidence.finding(id, key) : undefined)),
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
@@ -144,9 +142,10 @@ function choosesPod(investigation: MemoryInvestigation): boolean {
   return mayPreserve(investigation) && investigation.status?.preserved === undefined;
 }
 
-function hasEnded(id: string, options: ObserveOptions, collections: readonly { id: string; state: string }[]): boolean {
+/** Only what status says has ended is read: until then the last look at the surroundings may still be on its way. */
+function hasEnded(id: string, collections: readonly { id: string; state: string }[]): boolean {
   const state = collections.find((c) => c.id === id)?.state;
-  return state === "Complete" || state === "Partial" || options.evidence.session(id)?.closed === true;
+  return state === "Complete" || state === "Partial";
 }
 
 function collectorPods(jobs: readonly string[], options: ObserveOptions): Record<string, PodView[]> {

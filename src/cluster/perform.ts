@@ -2,13 +2,18 @@
  * Carries out what a plan says. Every change to an object that we did not make is checked once more on a live read and carries the
  * uid and resourceVersion of that read; a guard that says no here is an answer, not an error.
  */
+import type { Context } from "../api/collection.ts";
+import { assembleContext } from "../context/assemble.ts";
 import type { Action } from "../incident/actions.ts";
 import { collectorJob, INVESTIGATION_UID_LABEL, type CollectorSettings } from "../incident/collectorjob.ts";
 import { keyText, type PodView, type Refused, type WorkloadKey } from "../incident/observation.ts";
 import { FINALIZER } from "../incident/plan.ts";
+import { selects } from "../incident/policy.ts";
 import { isServing, PRESERVED_LABEL } from "../incident/preservation.ts";
 import { GROUP, VERSION } from "../api/memoryinvestigation.ts";
+import type { Clock } from "../seams.ts";
 import type { Api, ApiObject } from "./api.ts";
+import { readContext } from "./contextreads.ts";
 import { ApiError, isApiError } from "./errors.ts";
 import { projectPod } from "./projections.ts";
 import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resources.ts";
@@ -16,7 +21,10 @@ import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resour
 export interface PerformOptions {
   readonly api: Api;
   readonly collector: () => CollectorSettings;
+  readonly clock: Clock;
   readonly writeContext: (collection: string, bytes: Uint8Array) => Promise<void>;
+  /** The context part as it is now; undefined when there is none that can be read. */
+  readonly readContext: (collection: string) => Promise<Context | undefined>;
   /** Takes note of an investigation as the API server returned it. */
   readonly wrote: (investigation: ApiObject) => void;
   /** Whether one more investigation may be active under the policy now. Asked while nothing else can open one. */
@@ -44,7 +52,7 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
     case "ReleasePod":
       return releasePod(namespace, action, options);
     case "EnsureGuard":
-      return ensureGuard(namespace, action, options.api);
+      return ensureGuard(namespace, action, options);
     case "RemoveGuard":
       return removeGuard(namespace, action, options.api);
     case "WriteContext":
@@ -263,8 +271,13 @@ async function releasePod(namespace: string, action: Of<"ReleasePod">, options: 
 }
 
 /** A budget of its own that lets nobody evict the pod. Its selector matches the pod and nothing else. */
-async function ensureGuard(namespace: string, action: Of<"EnsureGuard">, api: Api): Promise<undefined> {
+async function ensureGuard(
+  namespace: string,
+  action: Of<"EnsureGuard">,
+  { api }: PerformOptions,
+): Promise<Refused | undefined> {
   const { name, uid } = action.investigation;
+  const no = (reason: Refused["reason"], message: string): Refused => ({ action: "EnsureGuard", reason, message });
   try {
     await api.create(poddisruptionbudgets, {
       apiVersion: "policy/v1",
@@ -277,12 +290,19 @@ async function ensureGuard(namespace: string, action: Of<"EnsureGuard">, api: Ap
           { apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", name, uid, controller: true },
         ],
       },
-      spec: { maxUnavailable: 0, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
+      // Not maxUnavailable: that asks the pod's controller how many there should be, and an isolated pod has none.
+      spec: { minAvailable: 1, selector: { matchLabels: { [PRESERVED_LABEL]: uid } } },
     });
+    return undefined;
   } catch (error) {
+    // Without a guard the pod is still kept, only less safely: no reason to stop, but one to say so.
+    if (isApiError(error, "Forbidden")) return no("Forbidden", error.message);
     if (!isApiError(error, "AlreadyExists")) throw error;
   }
-  return undefined;
+  const live = await api.get(poddisruptionbudgets, { namespace, name: action.name });
+  return live.metadata.labels?.[INVESTIGATION_UID_LABEL] === uid
+    ? undefined
+    : no("NameCollision", `a PodDisruptionBudget named ${action.name} exists and is not ours`);
 }
 
 async function removeGuard(namespace: string, action: Of<"RemoveGuard">, api: Api): Promise<undefined> {
@@ -301,17 +321,22 @@ async function removeGuard(namespace: string, action: Of<"RemoveGuard">, api: Ap
   return undefined;
 }
 
+/** The Job waits for the first look; the last one is worth more patience. */
+const LOOK_BUDGET_MS = { Start: 5_000, End: 10_000 } as const;
+
 async function writeContext(action: Of<"WriteContext">, options: PerformOptions): Promise<Refused | undefined> {
+  const { collection, base, question } = action;
+  const { stage } = question;
+  const answers = await readContext(options.api, options.clock, question, LOOK_BUDGET_MS[stage]);
   try {
-    await options.writeContext(action.collection, new TextEncoder().encode(`${JSON.stringify(action.context)}\n`));
+    const earlier = stage === "End" ? await options.readContext(collection) : undefined;
+    const context = assembleContext(base, earlier, question, answers, selects);
+    await options.writeContext(collection, new TextEncoder().encode(`${JSON.stringify(context)}\n`));
     return undefined;
   } catch (error) {
+    const message = `The evidence store refused the context: ${String(error)}`;
     // Without room for the context there is none for the evidence either: no Job is started.
-    return {
-      action: "CreateCollectionJob",
-      reason: "StorageFull",
-      message: `The evidence store refused: ${String(error)}`,
-    };
+    return { action: stage === "Start" ? "CreateCollectionJob" : "WriteContext", reason: "StorageFull", message };
   }
 }
 

@@ -43,13 +43,13 @@ async function readPage(
 }
 
 /** How a read is repeated while the server asks for patience. */
-export type PatientRead = <T>(signal: AbortSignal | undefined, read: () => Promise<T>) => Promise<T>;
+export type PatientRead = <T>(call: CallOptions, read: () => Promise<T>) => Promise<T>;
 
 export function reads(transport: Transport, patient: PatientRead): Reads {
   return {
     get: async <T extends ApiObject>(resource: Resource, address: ObjectAddress, options: CallOptions = {}) => {
       const path = pathOf(resource, address);
-      return (await patient(options.signal, () => send(transport, { ...options, method: "GET", path }))) as T;
+      return (await patient(options, () => send(transport, { ...options, method: "GET", path }))) as T;
     },
     async *list<T extends ApiObject>(resource: Resource, options: ListOptions = {}): AsyncGenerator<ListPage<T>> {
       const { namespace, labelSelector, fieldSelector, limit = PAGE, maxItems = MAX_LIST_ITEMS } = options;
@@ -58,12 +58,27 @@ export function reads(transport: Transport, patient: PatientRead): Reads {
       let seen = 0;
       do {
         const query = { labelSelector, fieldSelector, limit: String(limit), continue: next === "" ? undefined : next };
-        const page = await patient(options.signal, () => readPage(transport, path, query, options));
+        const page = await patient(options, () => readPage(transport, path, query, options));
         seen += page.items.length;
         if (seen > maxItems) throw new ApiError("TooLarge", `GET ${path}: more than ${maxItems} objects`);
         yield { items: page.items as T[], resourceVersion: page.resourceVersion };
         next = page.next;
       } while (next !== "");
     },
+    text: (resource, address, query, options) =>
+      patient(options, async () => {
+        const { signal, timeoutMs = READ_TIMEOUT_MS, maxBytes } = options;
+        const reply = await transport.request({
+          method: "GET",
+          path: pathOf(resource, address),
+          query,
+          accept: "text/plain, */*",
+          timeoutMs,
+          maxBytes,
+          ...(signal === undefined ? {} : { signal }),
+        });
+        if (reply.status !== 200) throw classify(reply.status, reply.text, reply.headers);
+        return reply.text;
+      }),
   };
 }

@@ -28,13 +28,23 @@ export const secrets = namespaced("", "v1", "secrets", "Secret");
 export const configmaps = namespaced("", "v1", "configmaps", "ConfigMap");
 export const persistentvolumeclaims = namespaced("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim");
 export const resourcequotas = namespaced("", "v1", "resourcequotas", "ResourceQuota");
+export const limitranges = namespaced("", "v1", "limitranges", "LimitRange");
 export const deployments = namespaced("apps", "v1", "deployments", "Deployment");
 export const replicasets = namespaced("apps", "v1", "replicasets", "ReplicaSet");
 export const statefulsets = namespaced("apps", "v1", "statefulsets", "StatefulSet");
 export const daemonsets = namespaced("apps", "v1", "daemonsets", "DaemonSet");
+export const controllerrevisions = namespaced("apps", "v1", "controllerrevisions", "ControllerRevision");
+export const horizontalpodautoscalers = namespaced(
+  "autoscaling",
+  "v2",
+  "horizontalpodautoscalers",
+  "HorizontalPodAutoscaler",
+);
 export const jobs = namespaced("batch", "v1", "jobs", "Job");
 export const poddisruptionbudgets = namespaced("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget");
 export const networkpolicies = namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");
+/** Served by metrics-server or a stand-in behind the API server; may be absent or down. */
+export const podmetrics = namespaced("metrics.k8s.io", "v1beta1", "pods", "PodMetrics");
 export const leases = namespaced("coordination.k8s.io", "v1", "leases", "Lease");
 export const memoryinvestigations = namespaced(
   "oomscope.dev",

@@ -5,23 +5,17 @@
 import { quantityBytes } from "../api/fields.ts";
 import type { LabelSelector } from "../api/memorypolicy.ts";
 import type { PodView, ReplicaSetView, SelectorView, Surroundings } from "../incident/observation.ts";
-import type { Api, ApiObject } from "./api.ts";
+import type { Api, ApiObject, CallOptions } from "./api.ts";
 import {
   networkpolicies,
   persistentvolumeclaims,
   poddisruptionbudgets,
+  podmetrics,
   resourcequotas,
   services,
   type Resource,
 } from "./resources.ts";
 
-const podMetrics: Resource = {
-  group: "metrics.k8s.io",
-  version: "v1beta1",
-  plural: "pods",
-  kind: "PodMetrics",
-  namespaced: true,
-};
 /** The metrics API is a help, not a need: it may be absent or slow. */
 const METRICS_TIMEOUT_MS = 200;
 
@@ -50,10 +44,9 @@ export async function readSurroundings(
   };
 }
 
-async function all(api: Api, resource: Resource, namespace: string, timeoutMs?: number): Promise<ApiObject[]> {
+async function all(api: Api, resource: Resource, namespace: string, call: CallOptions = {}): Promise<ApiObject[]> {
   const items: ApiObject[] = [];
-  for await (const page of api.list(resource, { namespace, ...(timeoutMs === undefined ? {} : { timeoutMs }) }))
-    items.push(...page.items);
+  for await (const page of api.list(resource, { namespace, ...call })) items.push(...page.items);
   return items;
 }
 
@@ -150,7 +143,7 @@ async function readExclusiveClaims(api: Api, namespace: string, pods: readonly P
 async function readUsage(api: Api, namespace: string, pods: readonly PodView[]): Promise<Record<string, number>> {
   const byName = new Map(pods.map((pod) => [pod.name, pod.uid]));
   try {
-    const metrics = await all(api, podMetrics, namespace, METRICS_TIMEOUT_MS);
+    const metrics = await all(api, podmetrics, namespace, { timeoutMs: METRICS_TIMEOUT_MS, once: true });
     const usage: Record<string, number> = {};
     for (const metric of metrics) {
       const uid = byName.get(nameOf(metric));

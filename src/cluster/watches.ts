@@ -216,6 +216,10 @@ export function createWatches(options: WatchOptions): Watches {
     return [...keys];
   }
 
+  const synced = Promise.all(Object.values(reflectors).map((r) => r.synced)).then(() => undefined);
+  // Whoever stops before the first lists does not wait for them any more, and must not die of it.
+  synced.catch(() => undefined);
+
   return {
     stores,
     ownWrites,
@@ -225,7 +229,7 @@ export function createWatches(options: WatchOptions): Watches {
     start: (signal) => {
       for (const reflector of Object.values(reflectors)) reflector.start(signal);
     },
-    synced: Promise.all(Object.values(reflectors).map((r) => r.synced)).then(() => undefined),
+    synced,
     health: () => Object.fromEntries(Object.entries(reflectors).map(([name, r]) => [name, r.health()])),
     keysAtHand,
     stop: async () => {

@@ -50,24 +50,29 @@ export async function readCgroup(directory: string, path: string, version: 1 | 2
   return version === 2 ? readV2(directory, path) : readV1(directory, path);
 }
 
-/** Undefined as well for `max`, and for v1's way to write "no limit": the largest multiple of the page size, larger than any safe number. */
-async function number(file: string): Promise<number | undefined> {
+/** The number in a file. Undefined as well for `max`, and for v1's way to write "no limit": the largest multiple of the page size, larger than any safe number. */
+export async function number(file: string): Promise<number | undefined> {
   const text = (await tryReadText(file, 64))?.trim() ?? "";
   const value = /^\d{1,20}$/.test(text) ? Number(text) : Number.NaN;
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
 async function readV2(directory: string, path: string): Promise<CgroupReading | undefined> {
-  const [usage, max, high, peak, swap, statText, eventsText, pressureText] = await Promise.all([
-    number(`${directory}/memory.current`),
-    number(`${directory}/memory.max`),
-    number(`${directory}/memory.high`),
-    number(`${directory}/memory.peak`),
-    number(`${directory}/memory.swap.current`),
-    tryReadText(`${directory}/memory.stat`, SMALL),
-    tryReadText(`${directory}/memory.events`, SMALL),
-    tryReadText(`${directory}/memory.pressure`, SMALL),
-  ]);
+  const [usage, max, high, peak, swap, swapMax, group, statText, eventsText, localText, swapText, pressureText] =
+    await Promise.all([
+      number(`${directory}/memory.current`),
+      number(`${directory}/memory.max`),
+      number(`${directory}/memory.high`),
+      number(`${directory}/memory.peak`),
+      number(`${directory}/memory.swap.current`),
+      number(`${directory}/memory.swap.max`),
+      number(`${directory}/memory.oom.group`),
+      tryReadText(`${directory}/memory.stat`, SMALL),
+      tryReadText(`${directory}/memory.events`, SMALL),
+      tryReadText(`${directory}/memory.events.local`, SMALL),
+      tryReadText(`${directory}/memory.swap.events`, SMALL),
+      tryReadText(`${directory}/memory.pressure`, SMALL),
+    ]);
   if (usage === undefined || statText === undefined) return undefined;
   const stat = keep(parseFlat(statText));
   const pressure = parsePressure(pressureText ?? "");
@@ -81,6 +86,10 @@ async function readV2(directory: string, path: string): Promise<CgroupReading | 
     kinds: kindsV2(stat, swap),
     stat,
     events: parseFlat(eventsText ?? ""),
+    ...(localText === undefined ? {} : { eventsLocal: parseFlat(localText) }),
+    ...(swapText === undefined ? {} : { swapEvents: parseFlat(swapText) }),
+    ...optional("swapLimitBytes", swapMax),
+    ...(group === undefined ? {} : { oomGroup: group === 1 }),
     ...(pressure === undefined ? {} : { pressure }),
   };
 }
@@ -106,13 +115,15 @@ function kindsV2(
 }
 
 async function readV1(directory: string, path: string): Promise<CgroupReading | undefined> {
-  const [usage, max, peak, kmem, tcp, memsw, failcnt, statText, oomText] = await Promise.all([
+  const [usage, max, peak, kmem, tcp, memsw, memswMax, memswFails, failcnt, statText, oomText] = await Promise.all([
     number(`${directory}/memory.usage_in_bytes`),
     number(`${directory}/memory.limit_in_bytes`),
     number(`${directory}/memory.max_usage_in_bytes`),
     number(`${directory}/memory.kmem.usage_in_bytes`),
     number(`${directory}/memory.kmem.tcp.usage_in_bytes`),
     number(`${directory}/memory.memsw.usage_in_bytes`),
+    number(`${directory}/memory.memsw.limit_in_bytes`),
+    number(`${directory}/memory.memsw.failcnt`),
     number(`${directory}/memory.failcnt`),
     tryReadText(`${directory}/memory.stat`, SMALL),
     tryReadText(`${directory}/memory.oom_control`, SMALL),
@@ -120,7 +131,9 @@ async function readV1(directory: string, path: string): Promise<CgroupReading | 
   if (usage === undefined || statText === undefined) return undefined;
   const stat = inNamesOfV2(parseFlat(statText));
   const { anon, file, shmem, swap } = stat;
-  const kills = parseFlat(oomText ?? "")["oom_kill"];
+  const oom = parseFlat(oomText ?? "");
+  // failcnt counts every hit of the limit, reclaim that succeeded included: that is what v2 calls max.
+  const events = { ...optional("max", failcnt), ...optional("oom_kill", oom["oom_kill"]) };
   return {
     path,
     version: 1,
@@ -137,8 +150,11 @@ async function readV1(directory: string, path: string): Promise<CgroupReading | 
       ...optional("swap", swap ?? (memsw === undefined ? undefined : Math.max(0, memsw - usage))),
     },
     stat: keep(stat),
-    // failcnt counts every hit of the limit, reclaim that succeeded included: that is what v2 calls max.
-    events: { ...optional("max", failcnt), ...optional("oom_kill", kills) },
+    events,
+    eventsLocal: events,
+    ...(memswFails === undefined ? {} : { swapEvents: { max: memswFails } }),
+    ...optional("swapLimitBytes", max === undefined || memswMax === undefined ? undefined : memswMax - max),
+    ...(oom["under_oom"] === undefined ? {} : { underOom: oom["under_oom"] === 1 }),
   };
 }
 

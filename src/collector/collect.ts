@@ -94,7 +94,9 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
     const nameKey = systemRandom.hex(16);
-    const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey }, (snapshot) =>
+    // Samples that are later than this are lost.
+    const patienceMs = Math.max(plan.intervalMs, LATE_MS);
+    const snapshots = createSnapshots({ proc: roots.proc, gate, clock, signal, nameKey, patienceMs }, (snapshot) =>
       hand(options, parts, "mappings", snapshot.index, JSON.stringify(snapshot)),
     );
     samples = await takeReadings(options, sampler, snapshots, parts, skipped, profiling, async () => {

@@ -16,8 +16,8 @@ const CAPABILITIES = {
   CHECKPOINT_RESTORE: 40,
 } as const;
 const WHAT_FOR: Readonly<Record<keyof typeof CAPABILITIES, string>> = {
-  DAC_READ_SEARCH: "cgroup files that only root may read",
-  SYS_PTRACE: "smaps_rollup of other users' processes",
+  DAC_READ_SEARCH: "cgroup files that only root may read, descriptors of other users' processes",
+  SYS_PTRACE: "memory maps and descriptors of other users' processes",
   SYS_ADMIN: "not needed",
   SYSLOG: "the kernel's OOM reports",
   PERFMON: "profiles",

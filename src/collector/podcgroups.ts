@@ -86,6 +86,28 @@ export async function findPod(
   return undefined;
 }
 
+export interface ListedPod {
+  readonly uid: string;
+  readonly class: "Guaranteed" | "Burstable" | "BestEffort";
+  /** Below the hierarchy's root. */
+  readonly path: string;
+}
+
+/** All pods that have a cgroup on this node, by class. */
+export async function listPods(hierarchy: Hierarchy, roots: readonly string[]): Promise<ListedPod[]> {
+  const pods: ListedPod[] = [];
+  for (const root of roots) {
+    for (const parent of await classes(hierarchy, root)) {
+      const kind = parent === root ? "Guaranteed" : parent.includes("besteffort") ? "BestEffort" : "Burstable";
+      for (const name of await listSubfolders(join(hierarchy.root, parent))) {
+        const uid = uidOf(name);
+        if (uid !== undefined) pods.push({ uid: dashed(uid), class: kind, path: `${parent}/${name}` });
+      }
+    }
+  }
+  return pods;
+}
+
 async function classes(hierarchy: Hierarchy, root: string): Promise<string[]> {
   const names = await listSubfolders(join(hierarchy.root, root));
   return [root, ...names.filter((name) => CLASS.test(name)).map((name) => `${root}/${name}`)];

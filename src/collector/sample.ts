@@ -3,13 +3,16 @@
  * read one after the other.
  */
 import { join } from "node:path";
-import type { CollectionPlan, LocalReading, Manifest, ProcessReading, Sample } from "../api/collection.ts";
+import type { CollectionPlan, LocalReading, Manifest, NodeReading, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
 import { predictRollup, type CostGate, type EarlierRead } from "./costgate.ts";
+import { createDescriptors } from "./descriptors.ts";
 import type { LocalSelection } from "./localtarget.ts";
 import { surveyMappings } from "./mapfiles.ts";
 import { createMembership } from "./membership.ts";
+import { createNeighbours } from "./neighbours.ts";
+import { createNetworks, machineSockets } from "./networks.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
 import { readNode, readProcess, readRollup } from "./procfs.ts";
 
@@ -55,13 +58,18 @@ export function createSampler(options: SamplerOptions): Sampler {
   let elapsed = 0;
   let room = MAX_PROCESSES;
   const membership = hierarchy === undefined ? undefined : createMembership(proc, hierarchy, clock);
+  const neighbours = hierarchy === undefined ? undefined : createNeighbours(hierarchy, kubepods, clock);
+  const descriptors = createDescriptors(proc);
+  const networks = createNetworks(proc, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
 
   async function take(index: number, elapsedMs: number): Promise<Sample> {
     const time = clock.now().toISOString();
-    const node = await readNode(proc);
+    const node = await nodeReading();
     gate.node(node.meminfo);
     membership?.renew();
+    descriptors.renew();
+    networks.renew();
     elapsed = elapsedMs;
     room = MAX_PROCESSES;
     // Of processes that are gone nothing is remembered.
@@ -71,7 +79,17 @@ export function createSampler(options: SamplerOptions): Sampler {
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
     const local = options.local === undefined ? undefined : await sampleLocal(options.local);
-    return { index, time, elapsedMs: Math.round(elapsedMs), node, pods, ...(local === undefined ? {} : { local }) };
+    const read = await networks.read();
+    const sockets = read.length === 0 ? {} : { networks: read };
+    const ofMachine = local === undefined ? {} : { local };
+    return { index, time, elapsedMs: Math.round(elapsedMs), node, ...sockets, pods, ...ofMachine };
+  }
+
+  async function nodeReading(): Promise<NodeReading> {
+    const node = await readNode(proc);
+    const sockets = await machineSockets(proc, clock);
+    const cgroups = await neighbours?.read();
+    return { ...node, ...(sockets === undefined ? {} : { sockets }), ...(cgroups === undefined ? {} : { cgroups }) };
   }
 
   async function sampleLocal(selection: LocalSelection): Promise<LocalReading | undefined> {
@@ -139,9 +157,16 @@ export function createSampler(options: SamplerOptions): Sampler {
       // Between the list and the reading the pid may have been given to a process of somebody else.
       if (!(await holds(process))) continue;
       const { state, ...reading } = process;
-      readings.push({ ...reading, ...(await rollupOf(reading, state)) });
+      readings.push({ ...reading, ...openOf(pid), ...(await rollupOf(reading, state)) });
     }
     return readings;
+  }
+
+  function openOf(pid: number): Partial<ProcessReading> {
+    const open = descriptors.of(pid);
+    if (open.descriptorsSkipped !== undefined) note("descriptors", open.descriptorsSkipped);
+    const networkNamespace = networks.namespaceOf(pid);
+    return { ...open, ...(networkNamespace === undefined ? {} : { networkNamespace }) };
   }
 
   async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {

@@ -14,7 +14,7 @@ import { parseStat } from "./procfs.ts";
 /** Processes of one snapshot; with 48 names each, a part stays below 3 MiB. */
 const MAX_PROCESSES = 32;
 const MAX_SKIPPED = 64;
-/** A snapshot may hold up the readings for so long; what is left then is skipped. */
+/** A snapshot may take so long; what is left then is skipped. */
 const SNAPSHOT_MS = 20_000;
 const STAT_TIMEOUT_MS = 2_000;
 const SMALL = 4096;
@@ -26,6 +26,8 @@ export interface SnapshotOptions {
   readonly signal: AbortSignal;
   /** Secret of this collection, under which names of files are hashed. */
   readonly nameKey: string;
+  /** A snapshot that readings wait for begins no other process after this; at most, and by default, 20 seconds. */
+  readonly patienceMs?: number;
 }
 
 export interface Candidate {
@@ -57,7 +59,10 @@ export function createSnapshots(
   async function take(moment: SnapshotMoment, sample: Sample, elapsedMs: number): Promise<void> {
     const index = taken.length;
     taken = [...taken, moment];
-    const snapshot = await takeSnapshot(options, moment, index, candidatesOf(sample), elapsedMs);
+    // Nothing waits for the last one.
+    const { patienceMs: _, ...patient } = options;
+    const chosen = moment === "End" ? patient : options;
+    const snapshot = await takeSnapshot(chosen, moment, index, candidatesOf(sample), elapsedMs);
     // That processes end is the ordinary course.
     for (const { reason } of snapshot.skipped) if (reason !== "Gone") count(reason, 1);
     if (snapshot.processesOmitted > 0) count("TooMany", snapshot.processesOmitted);
@@ -90,14 +95,17 @@ export function createSnapshots(
 
 type Skipped = MappingSnapshot["skipped"][number];
 
-/** The processes of a sample that have memory. */
-export function candidatesOf({ pods, local }: Pick<Sample, "pods" | "local">): Candidate[] {
-  const inPods = pods.flatMap((pod) =>
+/** The processes of a sample, of pods and of a target without a cluster. */
+export function candidatesOf(sample: {
+  readonly pods: Sample["pods"];
+  readonly local?: { readonly processes: readonly ProcessReading[] } | undefined;
+}): Candidate[] {
+  const ofPods = sample.pods.flatMap((pod) =>
     pod.containers.flatMap((container) =>
       container.processes.map((process) => ({ podUid: pod.uid, containerId: container.id, process })),
     ),
   );
-  return [...inPods, ...(local?.processes ?? []).map((process) => ({ process }))];
+  return [...ofPods, ...(sample.local?.processes ?? []).map((process) => ({ process }))];
 }
 
 /** Reads the mappings of the candidates. Never throws for what a process does; what was left out stands in `skipped`. */
@@ -108,7 +116,7 @@ export async function takeSnapshot(
   candidates: readonly Candidate[],
   elapsedMs: number,
 ): Promise<MappingSnapshot> {
-  const { clock, signal } = options;
+  const { clock, signal, patienceMs = SNAPSHOT_MS } = options;
   const time = clock.now().toISOString();
   const from = clock.monotonicMs();
   const rss = ({ process }: Candidate): number => process.status["VmRSS"] ?? 0;
@@ -118,7 +126,7 @@ export async function takeSnapshot(
   const skipped: Skipped[] = [];
   let omitted = 0;
   for (const candidate of largest) {
-    const late = clock.monotonicMs() - from > SNAPSHOT_MS;
+    const late = clock.monotonicMs() - from > Math.min(patienceMs, SNAPSHOT_MS);
     if (processes.length >= MAX_PROCESSES || late || signal.aborted) {
       omitted += 1;
       continue;
@@ -145,7 +153,7 @@ async function readOne(
     reason,
     ...(predictedMs === undefined ? {} : { predictedMs: round(predictedMs) }),
   });
-  const before = await identityOf(proc, pid, clock);
+  const before = await incarnationOf(proc, pid, clock);
   if (before?.startTicks !== startTicks || before.state === "Z") return skip("Gone");
   const process = `${pid}/${startTicks}`;
   const closed = gate.closed(process, before.state);
@@ -160,9 +168,10 @@ async function readOne(
   if (refusal !== undefined) return skip(refusal, refusal === "TooLong" ? predicted.holdMs : predicted.totalMs);
   const read = await aggregate(options, process, pid, predicted);
   if (typeof read === "string") return skip(read);
-  // The pid may have been given to somebody else meanwhile, or the process may have died halfway.
-  const after = await identityOf(proc, pid, clock);
+  // The pid may have been given to somebody else meanwhile, or the process may have died halfway: then the text just ends.
+  const after = await incarnationOf(proc, pid, clock);
   if (after?.startTicks !== startTicks || after.state === "Z" || read.mappings === 0) return skip("Gone");
+  if (after.image !== before.image) return skip("Replaced");
   const { podUid, containerId } = candidate;
   return {
     ...(podUid === undefined ? {} : { podUid }),
@@ -198,9 +207,24 @@ async function aggregate(
   }
 }
 
-async function identityOf(proc: string, pid: number, clock: Clock): Promise<ReturnType<typeof parseStat>> {
+interface Incarnation {
+  readonly startTicks: number;
+  readonly state: string;
+  /** Where its code and its stack begin: other after execve, and nowhere once it gives its memory back. Of a reader without rights always the same. */
+  readonly image: string;
+}
+
+async function incarnationOf(proc: string, pid: number, clock: Clock): Promise<Incarnation | undefined> {
   try {
-    return parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), STAT_TIMEOUT_MS, clock));
+    const text = await within(readText(`${proc}/${pid}/stat`, SMALL), STAT_TIMEOUT_MS, clock);
+    const identity = parseStat(text);
+    // Fields 26 to 28 of proc_pid_stat(5); the third is the first behind the name.
+    const image = text
+      .slice(text.lastIndexOf(")") + 2)
+      .split(" ")
+      .slice(23, 26)
+      .join(" ");
+    return identity === undefined ? undefined : { startTicks: identity.startTicks, state: identity.state, image };
   } catch (error) {
     if (isGone(error) || isDenied(error) || error instanceof ReadTimedOut) return undefined;
     throw error;

@@ -3,7 +3,7 @@
  * are read in the background, one at a time; when one has been read its workload is looked at again.
  */
 import type { Logger } from "pino";
-import type { Manifest } from "../api/collection.ts";
+import type { Context, Manifest } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
 import { keyText, type KernelVictim, type SessionView, type WorkloadKey } from "../incident/observation.ts";
@@ -18,6 +18,7 @@ export interface PacksOptions {
   /** Reads a pack and says what it means. Throws only when the folder itself cannot be read. */
   readonly read: (directory: string) => Promise<PackReading>;
   readonly readManifest: (directory: string) => Promise<Manifest | undefined>;
+  readonly readContext: (directory: string) => Promise<Context | undefined>;
   readonly enqueue: (key: string) => void;
   readonly log: Logger;
 }
@@ -26,16 +27,25 @@ export interface Packs {
   session(collection: string): SessionView | undefined;
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  /** The context part as it is now; undefined when there is none that can be read. */
+  readContext(collection: string): Promise<Context | undefined>;
   /** Forgets what was read of collections that are over. */
   forget(collection: string): void;
+}
+
+/** Which look at the surroundings the context part with this checksum holds. */
+interface Look {
+  readonly sha256: string;
+  readonly look: "Start" | "End";
 }
 
 /** How many readings are kept; the rest can be read again. */
 const KEEP = 64;
 
-export function createPacks({ store, read, readManifest, enqueue, log }: PacksOptions): Packs {
+export function createPacks({ store, read, readManifest, readContext, enqueue, log }: PacksOptions): Packs {
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
+  const looks = new Map<string, Look>();
   const underWay = new Set<string>();
   let chain: Promise<void> = Promise.resolve();
 
@@ -61,8 +71,10 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
         if (found !== undefined) keep(manifests, collection, found);
       });
     }
+    const context = lookOf(info);
     return {
       collection,
+      ...(context === undefined ? {} : { context }),
       ...(info.podUid === undefined ? {} : { started: `${info.firstSeen.slice(0, 19)}Z` }),
       samples: info.lines,
       parts: info.parts.length,
@@ -85,6 +97,21 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
     };
   }
 
+  /** By the checksum of the part: what was read of an earlier one says nothing about this one. */
+  function lookOf(info: NonNullable<ReturnType<EvidenceStore["describe"]>>): SessionView["context"] {
+    const part = info.parts.find(({ kind }) => kind === "context");
+    if (part === undefined) return undefined;
+    const known = looks.get(info.collection);
+    if (known?.sha256 === part.sha256) return known.look;
+    later(`context of ${info.collection}`, undefined, async () => {
+      const context = await readContext(info.directory);
+      // One that cannot be read is as good as one without the last look: it is written again.
+      const look = context?.snapshots?.some(({ stage }) => stage === "End") === true ? "End" : "Start";
+      keep(looks, info.collection, { sha256: part.sha256, look });
+    });
+    return "Unread";
+  }
+
   function finding(collection: string, workload: WorkloadKey): Finding | undefined {
     const known = readings.get(collection);
     if (known !== undefined) return known.finding;
@@ -102,9 +129,14 @@ export function createPacks({ store, read, readManifest, enqueue, log }: PacksOp
     session,
     finding,
     victims: (collection) => readings.get(collection)?.victims ?? [],
+    readContext: async (collection) => {
+      const info = store.describe(collection);
+      return info === undefined ? undefined : readContext(info.directory);
+    },
     forget: (collection) => {
       readings.delete(collection);
       manifests.delete(collection);
+      looks.delete(collection);
     },
   };
 }

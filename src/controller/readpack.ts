@@ -3,6 +3,7 @@ import type { OomReport } from "../api/collection.ts";
 import { openPack } from "../evidence/pack.ts";
 import type { KernelVictim } from "../incident/observation.ts";
 import { diagnose } from "../diagnosis/diagnose.ts";
+import { mappingGrowth } from "../diagnosis/mappinggrowth.ts";
 import { record } from "../diagnosis/recording.ts";
 import type { PackReading } from "./packs.ts";
 
@@ -10,7 +11,9 @@ import type { PackReading } from "./packs.ts";
 export async function readPack(directory: string): Promise<PackReading> {
   const pack = await openPack(directory);
   const recording = await record(pack.samples());
-  return { finding: diagnose(recording, pack), victims: victimsOf(pack.oomReports?.reports ?? []) };
+  const growth = await mappingGrowth(pack.mappings());
+  const finding = diagnose(recording, { ...pack, mappingGrowth: growth });
+  return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };
 }
 
 export function victimsOf(reports: readonly OomReport[]): KernelVictim[] {

@@ -58,7 +58,9 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
   const performing: PerformOptions = {
     api,
     collector: () => collector,
+    clock,
     writeContext: (collection, bytes) => store.writeContext(collection, bytes),
+    readContext: (collection) => packs.readContext(collection),
     wrote: (raw) => noteWrite(raw),
     admits: (policy) => {
       const { policy: under } = countActive(policy, observing);

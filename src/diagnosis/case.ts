@@ -2,6 +2,7 @@
 import type { Context, Host, Manifest, OomReport, OomReports } from "../api/collection.ts";
 import { ObjectName } from "../api/fields.ts";
 import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
+import type { MappingGrowth } from "./mappinggrowth.ts";
 import type { ContainerRecording, Recording } from "./recording.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
@@ -10,6 +11,8 @@ export interface Surroundings {
   readonly oomReports?: OomReports | undefined;
   readonly context?: Context | undefined;
   readonly manifest?: Manifest | undefined;
+  /** What grew between the snapshots of mappings. */
+  readonly mappingGrowth?: readonly MappingGrowth[];
   /** What the reader of the pack had to leave out, for people. */
   readonly problems?: readonly string[];
 }
@@ -82,6 +85,15 @@ function nameContainers(recording: Recording, pods: ReadonlyMap<string, PodNames
 export function podName(seen: Case, uid: string): string | undefined {
   const parsed = ObjectName.safeParse(seen.pods.get(uid)?.name);
   return parsed.success ? parsed.data : undefined;
+}
+
+/** The class of mappings that makes up most of what this process grew by; undefined when none does, or nobody looked. */
+export function growingMapping(
+  { surroundings }: Case,
+  { pid, startTicks }: Pick<MappingGrowth, "pid" | "startTicks">,
+): { readonly growth: MappingGrowth; readonly dominant: NonNullable<MappingGrowth["dominant"]> } | undefined {
+  const growth = surroundings.mappingGrowth?.find((one) => one.pid === pid && one.startTicks === startTicks);
+  return growth?.dominant === undefined ? undefined : { growth, dominant: growth.dominant };
 }
 
 /** Kills in the context, and in the kernel's reports. */

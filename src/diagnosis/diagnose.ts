@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { MEMORY_KINDS } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
-import { type Case, type Surroundings, openCase, podName } from "./case.ts";
+import { type Case, type Surroundings, growingMapping, openCase, podName } from "./case.ts";
 import { evidenceOf, limitsOf } from "./evidence.ts";
 import type { ContainerGrowth } from "./growth.ts";
 import { timeToOom } from "./projection.ts";
@@ -39,16 +39,18 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
 }
 
 /** Only for a verdict that blames someone. */
-function culpritOf(seen: Case, story: ContainerGrowth, { verdict, leader }: Judgement): Finding["culprit"] {
+function culpritOf(seen: Case, story: ContainerGrowth, { verdict, kind, leader }: Judgement): Finding["culprit"] {
   if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
   const { podUid } = story.container;
   const name = containerName(story);
   const pod = podName(seen, podUid);
   const revision = seen.pods.get(podUid)?.revision;
+  const mapping = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
   return {
     ...(name === undefined ? {} : { container: nameText(name, 63) }),
     ...(pod === undefined ? {} : { pod }),
     ...(leader === undefined ? {} : { process: { pid: leader.process.pid, comm: nameText(leader.process.comm) } }),
+    ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
   };
 }

@@ -1,7 +1,7 @@
 /** The lines under a verdict: what speaks for it, what speaks against it, and what could not be seen; each with its number and place. */
 import { MEMORY_KINDS, partFileName } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
-import { type Case, anonAtKill, killsSeen } from "./case.ts";
+import { type Case, anonAtKill, growingMapping, killsSeen } from "./case.ts";
 import { type ContainerGrowth, incarnations } from "./growth.ts";
 import type { ContainerRecording } from "./recording.ts";
 import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
@@ -20,6 +20,7 @@ export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evi
     if (judgement.trend !== undefined) speaks.push(...trendLines(judgement, judgement.trend, readings));
     kindLines(story, judgement, readings, speaks, against);
     processLines(story, judgement, readings, speaks, against);
+    speaks.push(...mappingLines(seen, judgement));
     siblingLines(seen, story, judgement, readings, speaks, against);
   }
   const killLine = killLines(seen);
@@ -85,6 +86,19 @@ function processLines(
   const threads = leader.process.threads.values;
   const more = (threads.at(-1) ?? 0) - (threads[0] ?? 0);
   (threadRunnerUp(leader) ? against : speaks).push(line("Threads, net", more, "threads", part, "< 8"));
+}
+
+/** Which kind of mapping the growth of the leading process lies in; two moments, so it supports a trend and proves none. */
+function mappingLines(seen: Case, { kind, leader }: Judgement): Line[] {
+  const found = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
+  if (found === undefined) return [];
+  const { growth, dominant } = found;
+  const parts = `${partFileName("mappings", growth.from.index)}..${partFileName("mappings", growth.to.index)}`;
+  const who = `${dominant.class} of pid ${growth.pid}`;
+  return [
+    line(`${who}, net`, dominant.bytes, "bytes", parts),
+    line(`${who}, share of the growth by mapping`, dominant.sharePercent, "%", parts, ">= 80"),
+  ];
 }
 
 /** The same container in other pods, and other containers, that do not grow: a pod without traffic shows nothing, a loaded one does. */

@@ -31,6 +31,14 @@ export interface NameChange extends SumsChange {
   readonly name: string;
 }
 
+export interface Dominant {
+  readonly class: MappingClass;
+  readonly certainty: Certainty;
+  /** Growth of the memory that the class holds, in bytes. */
+  readonly bytes: number;
+  readonly sharePercent: number;
+}
+
 export interface MappingGrowth {
   readonly pid: number;
   readonly startTicks: number;
@@ -50,9 +58,7 @@ export interface MappingGrowth {
   /** Names that are in one of the two lists only, while the other was cut: whether they grew cannot be told. */
   readonly namesUncertain: number;
   /** The class with at least 80 % of the growth of held memory, if one has it and the growth is at least 1 MiB. */
-  readonly dominant:
-    | { readonly class: MappingClass; readonly certainty: Certainty; readonly sharePercent: number }
-    | undefined;
+  readonly dominant: Dominant | undefined;
 }
 
 const MIB = 2 ** 20;
@@ -203,5 +209,5 @@ function dominantOf(classes: readonly ClassChange[]): MappingGrowth["dominant"] 
   const largest = grown.toSorted((a, b) => b.bytes - a.bytes)[0];
   if (largest === undefined || all < MIB || largest.bytes < DOMINANT_SHARE * all) return undefined;
   const { class: kind, certainty } = largest.row;
-  return { class: kind, certainty, sharePercent: Math.round((100 * largest.bytes) / all) };
+  return { class: kind, certainty, bytes: largest.bytes, sharePercent: Math.round((100 * largest.bytes) / all) };
 }

@@ -1,11 +1,12 @@
 /**
- * Everything oomscope can do to the world, as values. A plan lists them; `controller/perform.ts` carries them out.
+ * Everything oomscope can do to the world, as values. A plan lists them; `cluster/perform.ts` carries them out.
  * Each is safe to repeat: names are deterministic, and every change to an object of somebody else carries the uid and the
  * facts the decision rested on.
  */
 import type { CollectionPlan, Context } from "../api/collection.ts";
 import type { Kill, MemoryInvestigationSpec } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
+import type { ContextQuestion } from "../context/question.ts";
 import type { PodView } from "./observation.ts";
 
 export type Action =
@@ -51,7 +52,14 @@ export type Action =
   | { readonly kind: "RemoveGuard"; readonly name: string; readonly investigationUid: string }
   | { readonly kind: "CreateCollectionJob"; readonly plan: CollectionPlan; readonly node: string }
   | { readonly kind: "DeleteCollectionJob"; readonly name: string; readonly uid: string }
-  | { readonly kind: "WriteContext"; readonly collection: string; readonly context: Context };
+  | {
+      /** Reads the world around a collection and writes it beside the evidence. */
+      readonly kind: "WriteContext";
+      readonly collection: string;
+      /** What is known without asking. */
+      readonly base: Context;
+      readonly question: ContextQuestion;
+    };
 
 /** Something to tell people as a Kubernetes Event. */
 export interface Notice {

@@ -2,7 +2,7 @@
  * Getting evidence from the node: which pods are measured, by which Job, what became of it, and whether to try again.
  * An attempt has a name of its own; a Job that is gone although it was made is Lost and never made again.
  */
-import type { CollectionPlan, Context } from "../api/collection.ts";
+import type { CollectionPlan } from "../api/collection.ts";
 import { PACK_SCHEMA } from "../api/collection.ts";
 import { durationMs } from "../api/fields.ts";
 import { collectionName } from "../api/identity.ts";
@@ -11,8 +11,8 @@ import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
 import type { EffectivePolicy, JobView, Observation, PodView, SessionView } from "./observation.ts";
+import { lastLook, roleOf, writeContextAction } from "./lastlook.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
-import { revisionOf } from "./revisions.ts";
 
 /** A collection that brought nothing is tried this often in all. */
 export const MAX_ATTEMPTS = 2;
@@ -24,6 +24,8 @@ export const GRACE_MS = 5 * 60_000;
 const INTENT_LIVES_MS = 10 * 60_000;
 /** How often progress is written to status. */
 const PROGRESS_MS = 5_000;
+/** How soon the store is asked whether it has the last look. */
+const LOOK_MS = 250;
 
 export interface CollectingStep {
   readonly collections: readonly Collection[];
@@ -56,8 +58,44 @@ export function planCollecting(
       return { ...quiet(collections, failedFact(last)), failed: true };
     case "Intended":
     case "Running":
-      return follow(seen, investigation, last, policy, collections, now);
+      return lookOnceMore(
+        seen,
+        investigation,
+        last,
+        policy,
+        follow(seen, investigation, last, policy, collections, now),
+      );
   }
+}
+
+/** A collection that is over counts as over when its surroundings have been looked at for the last time. */
+function lookOnceMore(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  last: Collection,
+  policy: EffectivePolicy,
+  step: CollectingStep,
+): CollectingStep {
+  if (step.evidence === undefined) return step;
+  const look = lastLook(seen, investigation, seen.sessions[last.id]);
+  if (look === undefined) return withRefusal(seen, investigation, step);
+  const message = "The samples have arrived; the workload and its events are looked at once more";
+  const before = investigation.status?.collections ?? [];
+  return {
+    ...quiet(before, { status: "Unknown", reason: "Collecting", message }),
+    actions: look === "Write" ? [writeContextAction(seen, investigation, policy, last, "End")] : [],
+    againMs: LOOK_MS,
+  };
+}
+
+/** The evidence is worth having without the last look, and people are told that it is missing. */
+function withRefusal(seen: Observation, investigation: MemoryInvestigation, step: CollectingStep): CollectingStep {
+  const refused = seen.refused[investigation.metadata.uid];
+  if (refused?.action !== "WriteContext") return step;
+  return {
+    ...step,
+    notices: [...step.notices, { type: "Warning", reason: refused.reason, message: refused.message, also: [] }],
+  };
 }
 
 function quiet(collections: readonly Collection[], fact: CollectingStep["fact"]): CollectingStep {
@@ -146,7 +184,7 @@ function begin(
       message: `Starting collection ${attempt} of ${pods.length} pods on node ${node}`,
     }),
     actions: [
-      { kind: "WriteContext", collection: name, context: contextOf(seen, investigation, pods) },
+      writeContextAction(seen, investigation, policy, collection, "Start"),
       { kind: "CreateCollectionJob", plan: planOf(investigation, collection, policy, pods), node },
     ],
     againMs: PROGRESS_MS,
@@ -157,10 +195,6 @@ function begin(
 function waitedLongEnough(investigation: MemoryInvestigation, now: Date): boolean {
   const since = Date.parse(investigation.metadata.creationTimestamp ?? "");
   return now.getTime() - since > GRACE_MS;
-}
-
-function roleOf(pod: PodView): "Preserved" | "Serving" {
-  return pod.labels[PRESERVED_LABEL] === undefined ? "Serving" : "Preserved";
 }
 
 function planOf(
@@ -197,40 +231,6 @@ function planOf(
     ...(collect.profile.enabled
       ? { profile: { durationMs: durationMs(collect.profile.duration), frequencyHz: collect.profile.frequencyHz } }
       : {}),
-  };
-}
-
-function contextOf(seen: Observation, investigation: MemoryInvestigation, pods: readonly PodView[]): Context {
-  const { kind, name } = investigation.spec.targetRef;
-  return {
-    target: {
-      kind,
-      namespace: seen.key.namespace,
-      name,
-      ...(seen.target === undefined ? {} : { uid: seen.target.uid }),
-    },
-    ...(investigation.spec.container === undefined ? {} : { container: investigation.spec.container }),
-    kills: (investigation.status?.kills ?? []).map((kill) => ({ ...kill })),
-    revisions: seen.replicaSets.map((rs) => ({
-      name: rs.name,
-      ...(rs.revision === undefined ? {} : { revision: rs.revision }),
-      ...(rs.creationTimestamp === undefined ? {} : { created: rs.creationTimestamp }),
-      images: [...rs.images],
-    })),
-    pods: pods.map((pod) => {
-      const revision = revisionOf(pod, seen);
-      return {
-        name: pod.name,
-        uid: pod.uid,
-        role: roleOf(pod),
-        ...(revision === undefined ? {} : { revision }),
-        containers: pod.containers.map((c) => ({
-          name: c.name,
-          ...(c.containerId === undefined ? {} : { id: c.containerId }),
-          ...(c.limitBytes === undefined ? {} : { limitBytes: c.limitBytes }),
-        })),
-      };
-    }),
   };
 }
 
@@ -297,7 +297,10 @@ function resume(
   return {
     ...quiet(collections, { status: "Unknown", reason: "Collecting", message }),
     actions: [
-      { kind: "WriteContext", collection: last.id, context: contextOf(seen, investigation, pods) },
+      // Written before the Job was asked for; whoever died in between need not look again.
+      ...(seen.sessions[last.id]?.context === undefined
+        ? [writeContextAction(seen, investigation, policy, last, "Start")]
+        : []),
       { kind: "CreateCollectionJob", plan: planOf(investigation, last, policy, pods), node: last.node },
     ],
     againMs: PROGRESS_MS,

@@ -141,6 +141,8 @@ export interface SessionView {
   readonly parts: number;
   readonly bytes: number;
   readonly closed: boolean;
+  /** Which look at the surroundings the newest context part holds. Absent: there is none. Unread: it is not known yet. */
+  readonly context?: "Start" | "End" | "Unread";
   /** From the manifest, once it is there. */
   readonly manifest?: {
     readonly outcome: "Complete" | "Partial";

@@ -331,7 +331,7 @@ function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy)
   return { ...investigation, status: { ...investigation.status, policy: { kind, name, generation, mode } } };
 }
 
-/** Adds what the steps want done. The finalizer comes before anything that would have to be put back. */
+/** Adds what the steps want done. The finalizer comes before anything that would have to be put back, and goes after all of it. */
 function gather(
   step: Step,
   investigation: MemoryInvestigation,
@@ -341,21 +341,26 @@ function gather(
   const times = steps.flatMap((s) => (s.againMs === undefined ? [] : [s.againMs]));
   return {
     ...step,
-    actions: [...finalizer(investigation, actions), ...actions],
+    actions: withFinalizer(investigation, actions),
     notices: [...steps.flatMap((s) => s.notices), ...step.notices],
     ...(times.length === 0 ? {} : { againMs: Math.min(...times) }),
   };
 }
 
-function finalizer(investigation: MemoryInvestigation, actions: readonly Action[]): Action[] {
+/** While the finalizer is there something may have to be put back: the guard goes first, and is asked for again after a crash in between. */
+function withFinalizer(investigation: MemoryInvestigation, actions: readonly Action[]): Action[] {
   const { name, uid, finalizers = [] } = investigation.metadata;
   const has = finalizers.includes(FINALIZER);
   const changes = actions.some((a) => a.kind === "PreservePod");
   const { preserved } = investigation.status ?? {};
   const nothingLeft = preserved === undefined || preserved.state === "Released" || preserved.state === "Lost";
-  if (changes && !has) return [{ kind: "SetFinalizer", investigation: name, uid, present: true }];
-  if (!changes && has && nothingLeft) return [{ kind: "SetFinalizer", investigation: name, uid, present: false }];
-  return [];
+  if (changes && !has) return [{ kind: "SetFinalizer", investigation: name, uid, present: true }, ...actions];
+  if (changes || !has || !nothingLeft) return [...actions];
+  return [
+    ...actions,
+    { kind: "RemoveGuard", name: guardName(investigation), investigationUid: uid },
+    { kind: "SetFinalizer", investigation: name, uid, present: false },
+  ];
 }
 
 /** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */

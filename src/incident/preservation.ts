@@ -48,7 +48,32 @@ export function planPreservation(
   }
   if (policy.spec.preserve.strategy === "None")
     return skip("StrategyNone", `Policy ${policy.name} says preserve.strategy None`);
+  const kept = keptBefore(seen, investigation);
+  if (kept !== undefined) return skip("AlreadyKept", kept);
   return choose(seen, investigation, policy, now);
+}
+
+/**
+ * A workload that is killed again and again must not lose a pod to each of its investigations: one of a revision that still holds its memory is
+ * enough. Says which, and of whom.
+ */
+function keptBefore(seen: Observation, investigation: MemoryInvestigation): string | undefined {
+  const revision = investigation.status?.kills?.at(-1)?.revision;
+  for (const { metadata, status } of seen.investigations) {
+    const preserved = status?.preserved;
+    if (metadata.uid === investigation.metadata.uid || preserved === undefined) continue;
+    if (preserved.state !== "Preserved" && preserved.state !== "Intended") continue;
+    const pod = seen.pods.find((p) => p.uid === preserved.uid);
+    if (pod === undefined || pod.deletionTimestamp !== undefined) continue;
+    const itsRevision = revisionOf(pod, seen);
+    if (revision !== undefined && itsRevision !== undefined && itsRevision !== revision) continue;
+    const killed = seen.investigations.some((i) =>
+      i.status?.kills?.some((kill) => kill.pod.uid === preserved.uid && kill.time >= preserved.since),
+    );
+    if (!killed)
+      return `Pod ${preserved.pod} of the same revision is kept already, by ${metadata.name}; another would show no more`;
+  }
+  return undefined;
 }
 
 function skip(reason: Reason, message: string): PreservationStep {
@@ -261,7 +286,13 @@ function follow(
   if (preserved.state === "Released") return ended(preserved, "Released", `Pod ${preserved.pod} was released`);
 
   const pod = seen.pods.find((p) => p.uid === preserved.uid);
-  if (pod === undefined || pod.deletionTimestamp !== undefined) return lost(investigation, preserved);
+  const over = whyOver(investigation, preserved, now);
+  if (pod === undefined || pod.deletionTimestamp !== undefined) {
+    // Its controller may take the released pod, being one too many, before anybody sees it without our mark.
+    return preserved.state === "Preserved" && over !== undefined
+      ? released(preserved, `Pod ${preserved.pod} is gone, so nothing of it is left to put back: ${over}`)
+      : lost(preserved);
+  }
   const ours = pod.labels[PRESERVED_LABEL] === investigation.metadata.uid;
 
   if (preserved.state === "Intended") {
@@ -272,19 +303,10 @@ function follow(
     if (preserved.how === "Isolate" && pod.ownerUid !== undefined) {
       return waiting(preserved, `Pod ${preserved.pod} has lost its labels; its controller has yet to let it go`);
     }
-    return seenPreserved(seen, investigation, preserved, pod);
+    return guarded(seen, investigation, preserved, pod);
   }
-  const untilMs = Date.parse(preserved.until ?? "");
-  if (investigation.spec.release || now.getTime() >= untilMs) {
-    return release(
-      seen,
-      investigation,
-      preserved,
-      investigation.spec.release ? "a person asked for it" : "its ttl has passed",
-      ours,
-    );
-  }
-  if (!ours) return lost(investigation, preserved);
+  if (over !== undefined) return release(seen, investigation, preserved, over, ours);
+  if (!ours) return lost(preserved);
   const current = killedSince(investigation, preserved);
   return {
     preserved: current,
@@ -292,8 +314,14 @@ function follow(
     actions: [],
     notices: [],
     settled: true,
-    againMs: Math.max(1000, untilMs - now.getTime()),
+    againMs: Math.max(1000, Date.parse(preserved.until ?? "") - now.getTime()),
   };
+}
+
+/** Why the pod is to be kept no longer; undefined while it is. */
+function whyOver(investigation: MemoryInvestigation, preserved: PreservedPod, now: Date): string | undefined {
+  if (investigation.spec.release) return "a person asked for it";
+  return now.getTime() >= Date.parse(preserved.until ?? "") ? "its ttl has passed" : undefined;
 }
 
 function preservedFact(preserved: PreservedPod): PreservationStep["fact"] {
@@ -306,26 +334,43 @@ function preservedFact(preserved: PreservedPod): PreservationStep["fact"] {
   };
 }
 
-function seenPreserved(
+/** A pod is called preserved once nothing can evict it: the guard is made first, and seen. */
+function guarded(
   seen: Observation,
   investigation: MemoryInvestigation,
   preserved: PreservedPod,
   pod: PodView,
 ): PreservationStep {
+  const { name, uid } = investigation.metadata;
+  const refused = seen.refused[uid];
+  const unguarded =
+    seen.surroundings.selectors === undefined
+      ? { reason: "SelectorsUnknown", message: "PodDisruptionBudgets could not be read" }
+      : refused?.action === "EnsureGuard"
+        ? refused
+        : undefined;
+  if (unguarded !== undefined) {
+    const why = `${preserved.why}. Not guarded from evictions (${unguarded.reason}): ${unguarded.message}`;
+    return seenPreserved({ ...preserved, why: clip(why, 1024) });
+  }
+  // Two budgets that match one pod make every eviction a server error, so the one of a pod that keeps its labels is enough.
+  const hasGuard = seen.surroundings.selectors?.some(
+    (s) => s.kind === "PodDisruptionBudget" && selects(s.selector, pod.labels),
+  );
+  if (hasGuard === true) return seenPreserved(preserved);
+  return {
+    ...waiting(preserved, `Pod ${preserved.pod} is kept (${preserved.how}); its guard from evictions is being made`),
+    actions: [{ kind: "EnsureGuard", investigation: { name, uid }, name: guardName(investigation) }],
+  };
+}
+
+function seenPreserved(preserved: PreservedPod): PreservationStep {
   const next: PreservedPod = { ...preserved, state: "Preserved" };
   const fact = preservedFact(next);
-  // Two budgets that match one pod make every eviction a server error, so a pod that keeps its labels may already have its guard.
-  const guarded = (seen.surroundings.selectors ?? []).some(
-    (s) =>
-      s.kind === "PodDisruptionBudget" &&
-      s.owner !== `PodDisruptionBudget/${guardName(investigation)}` &&
-      selects(s.selector, pod.labels),
-  );
-  const { name, uid } = investigation.metadata;
   return {
     preserved: next,
     fact,
-    actions: guarded ? [] : [{ kind: "EnsureGuard", investigation: { name, uid }, name: guardName(investigation) }],
+    actions: [],
     notices: [{ type: "Normal", reason: fact.reason, message: fact.message, also: [{ pod: next.pod, uid: next.uid }] }],
     settled: true,
   };
@@ -387,11 +432,10 @@ function ended(preserved: PreservedPod, reason: Reason, message: string): Preser
   return { preserved, fact: { status: "False", reason, message }, actions: [], notices: [], settled: true };
 }
 
-function lost(investigation: MemoryInvestigation, preserved: PreservedPod): PreservationStep {
+function lost(preserved: PreservedPod): PreservationStep {
   const message = `Pod ${preserved.pod} is gone; no other is taken in its place`;
   return {
     ...ended({ ...preserved, state: "Lost" }, "PodLost", message),
-    actions: [{ kind: "RemoveGuard", name: guardName(investigation), investigationUid: investigation.metadata.uid }],
     notices: [{ type: "Warning", reason: "PodLost", message, also: [] }],
   };
 }
@@ -404,18 +448,18 @@ function release(
   why: string,
   ours: boolean,
 ): PreservationStep {
-  if (!ours) {
-    const message = `Pod ${preserved.pod} was released: ${why}`;
-    return {
-      ...ended({ ...preserved, state: "Released" }, "Released", message),
-      actions: [{ kind: "RemoveGuard", name: guardName(investigation), investigationUid: investigation.metadata.uid }],
-      notices: [{ type: "Normal", reason: "Released", message, also: [] }],
-    };
-  }
+  if (!ours) return released(preserved, `Pod ${preserved.pod} was released: ${why}`);
   return {
     ...waiting(preserved, `Pod ${preserved.pod} is being released: ${why}`),
     actions: [releaseAction(seen, investigation, preserved)],
     settled: true,
+  };
+}
+
+function released(preserved: PreservedPod, message: string): PreservationStep {
+  return {
+    ...ended({ ...preserved, state: "Released" }, "Released", message),
+    notices: [{ type: "Normal", reason: "Released", message, also: [] }],
   };
 }
 

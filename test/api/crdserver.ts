@@ -1,4 +1,4 @@
-/** Talks raw JSON to the shared API server of the integration tests: what is sent is what the server gets. */
+/** Talks raw JSON to an API server of the integration tests: what is sent is what the server gets. */
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, request } from "undici";
@@ -21,8 +21,11 @@ export interface CrdServer {
 
 export const APPLY = "application/apply-patch+yaml";
 
-export function connect(): CrdServer {
-  const { url, ca, token } = inject("apiServer");
+/** @param server default: the one that all integration tests share */
+export function connect(
+  server: { readonly url: string; readonly ca: string; readonly token: string } = inject("apiServer"),
+): CrdServer {
+  const { url, ca, token } = server;
   const dispatcher = new Agent({ connect: { ca } });
   return {
     async call(method, path, body, contentType = "application/json") {

@@ -36,6 +36,7 @@ function leaseServer(): Api["unfenced"] & { readonly puts: number } {
       return puts;
     },
     list: unused,
+    text: unused,
     apply: unused,
     applyStatus: unused,
     mergePatch: unused,

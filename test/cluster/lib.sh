@@ -31,8 +31,8 @@ CONTAINERD_SOCKET=$RUN/containerd.sock
 
 STARTED_AT=$SECONDS
 
-# Packages of Debian that the cluster is made of: the command that proves each, and its package.
-PACKAGES="containerd:containerd runc:runc buildah:buildah mmdebstrap:mmdebstrap nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl iptables:iptables sysctl:procps gcc:gcc"
+# Packages of Debian that the cluster is made of and that the end-to-end tests compare with: the command that proves each, and its package.
+PACKAGES="containerd:containerd runc:runc buildah:buildah mmdebstrap:mmdebstrap nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl iptables:iptables sysctl:procps pmap:procps smem:smem gcc:gcc"
 
 say() { printf '[%3ds] %s\n' "$((SECONDS - STARTED_AT))" "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -99,6 +99,42 @@ test("cgroup v2: limits, kinds, events and pressure", async () => {
   expect(reading).not.toHaveProperty("highBytes");
 });
 
+test("v2: what happened by its own limit, its swap's limit and events, and whether a kill takes all of it", async () => {
+  const files = {
+    ...V2_FILES,
+    "memory.events.local": "low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\noom_group_kill 0\n",
+    "memory.swap.events": "high 0\nmax 4\nfail 4\n",
+    "memory.swap.max": "2097152\n",
+    "memory.oom.group": "1\n",
+  };
+  expect(await read(await directory(files), 2)).toMatchObject({
+    events: { max: 73 },
+    eventsLocal: { max: 7, oom_kill: 1 },
+    swapEvents: { max: 4, fail: 4 },
+    swapLimitBytes: 2 * MIB,
+    oomGroup: true,
+  });
+  const older = await read(await directory({ ...V2_FILES, "memory.swap.max": "max\n", "memory.oom.group": "0\n" }), 2);
+  for (const name of ["eventsLocal", "swapEvents", "swapLimitBytes"]) expect(older).not.toHaveProperty(name);
+  expect(older.oomGroup).toBe(false);
+});
+
+test("v1: the same as far as it has it", async () => {
+  const oomControl = "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n";
+  const swap = { "memory.memsw.limit_in_bytes": String(96 * MIB), "memory.memsw.failcnt": "5\n" };
+  const reading = await read(await directory(await v1Files({ ...swap, "memory.oom_control": oomControl })), 1);
+  expect(reading).toMatchObject({
+    eventsLocal: { oom_kill: 3 },
+    swapEvents: { max: 5 },
+    swapLimitBytes: 32 * MIB,
+    underOom: true,
+  });
+  expect(reading.eventsLocal).toEqual(reading.events);
+  expect(reading).not.toHaveProperty("oomGroup");
+  const unlimited = { "memory.memsw.limit_in_bytes": "9223372036854771712\n" };
+  expect(await read(await directory(await v1Files(unlimited)), 1)).not.toHaveProperty("swapLimitBytes");
+});
+
 test("no limit is no limit, in the words of either version", async () => {
   const v1 = await read(await directory(await v1Files({ "memory.limit_in_bytes": "9223372036854771712\n" })), 1);
   expect(v1).not.toHaveProperty("limitBytes");

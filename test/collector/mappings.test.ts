@@ -8,7 +8,16 @@ import {
   SMAPS_FIELDS,
 } from "../../src/api/mappings.ts";
 import { createAggregator, nameOf } from "../../src/collector/mappings.ts";
-import { cut, type Described, FUZZ_RUNS, hostileMap, printed, RECORDED, recordedMap } from "./smapstext.ts";
+import {
+  cut,
+  type Described,
+  FUZZ_RUNS,
+  FUZZ_TIMEOUT_MS,
+  hostileMap,
+  printed,
+  RECORDED,
+  recordedMap,
+} from "./smapstext.ts";
 
 const KIB = 1024;
 const MIB = 2 ** 20;
@@ -235,31 +244,35 @@ test("65,000 mappings of as many files: exact totals, few names, and the rest co
   expect(rssKib(sums).File?.[0]).toBe(count);
 });
 
-test("whatever a target maps: no byte is lost, nothing it chose is told, and the part is of its form", () => {
-  fc.assert(
-    fc.property(hostileMap, fc.array(fc.nat(), { maxLength: 6 }), (described, places) => {
-      const sums = aggregate(cut(Buffer.from(described.map(printed).join("")), places), new Set(["00:2f"]));
-      expect(sums.mappings).toBe(described.length);
-      for (const [i, field] of SMAPS_FIELDS.entries()) {
-        const all = described.reduce((sum, { sizes }) => sum + (sizes[i] ?? 0) * KIB, 0);
-        expect(sums.totals[field] ?? 0).toBe(all);
-        expect(sums.classes.reduce((sum, { sizes }) => sum + (sizes[field] ?? 0), 0)).toBe(all);
-      }
-      expect(sums.classes.reduce((sum, { mappings }) => sum + mappings, 0)).toBe(described.length);
-      for (const { name } of sums.names) expect(name).toMatch(/^(?:~[0-9a-f]{12}|[\w.+@-]{1,76})$/);
-      const order = sums.classes.map((row) => MAPPING_CLASSES.indexOf(row.class));
-      expect(order).toEqual([...new Set(order)].toSorted((a, b) => a - b));
-      const process = { pid: 1, startTicks: 1, comm: "a", readMs: 1, longestCallMs: 1, ...sums };
-      MappingSnapshot.parse({
-        index: 0,
-        moment: "Start",
-        time: "",
-        elapsedMs: 0,
-        processes: [process],
-        skipped: [],
-        processesOmitted: 0,
-      });
-    }),
-    { numRuns: FUZZ_RUNS },
-  );
-});
+test(
+  "whatever a target maps: no byte is lost, nothing it chose is told, and the part is of its form",
+  () => {
+    fc.assert(
+      fc.property(hostileMap, fc.array(fc.nat(), { maxLength: 6 }), (described, places) => {
+        const sums = aggregate(cut(Buffer.from(described.map(printed).join("")), places), new Set(["00:2f"]));
+        expect(sums.mappings).toBe(described.length);
+        for (const [i, field] of SMAPS_FIELDS.entries()) {
+          const all = described.reduce((sum, { sizes }) => sum + (sizes[i] ?? 0) * KIB, 0);
+          expect(sums.totals[field] ?? 0).toBe(all);
+          expect(sums.classes.reduce((sum, { sizes }) => sum + (sizes[field] ?? 0), 0)).toBe(all);
+        }
+        expect(sums.classes.reduce((sum, { mappings }) => sum + mappings, 0)).toBe(described.length);
+        for (const { name } of sums.names) expect(name).toMatch(/^(?:~[0-9a-f]{12}|[\w.+@-]{1,76})$/);
+        const order = sums.classes.map((row) => MAPPING_CLASSES.indexOf(row.class));
+        expect(order).toEqual([...new Set(order)].toSorted((a, b) => a - b));
+        const process = { pid: 1, startTicks: 1, comm: "a", readMs: 1, longestCallMs: 1, ...sums };
+        MappingSnapshot.parse({
+          index: 0,
+          moment: "Start",
+          time: "",
+          elapsedMs: 0,
+          processes: [process],
+          skipped: [],
+          processesOmitted: 0,
+        });
+      }),
+      { numRuns: FUZZ_RUNS },
+    );
+  },
+  FUZZ_TIMEOUT_MS,
+);

@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { type CollectionPlan, type ProcessReading, Sample } from "../../src/api/collection.ts";
@@ -108,6 +108,44 @@ test("without a budget no rollup is taken, and the manifest will say so", async 
   expect(sampler.notes()).toEqual([
     { what: "smaps_rollup of thumbnail-svc (42)", reason: "OverBudget", detail: "2 times" },
   ]);
+});
+
+test("on a node that is about to die no page table is walked, and the rest is read", async () => {
+  const { tree, take } = await setup();
+  const file = join(tree.roots.proc, "meminfo");
+  const meminfo = await readFile(file, "utf8");
+  await writeFile(file, meminfo.replace(/^MemAvailable: .*$/m, "MemAvailable:     90000 kB"));
+  expect(processOf(await take(0))).toMatchObject({ rollupSkipped: "LowMemory", status: { RssAnon: 27_344 * 1024 } });
+  await writeFile(file, meminfo);
+  expect(processOf(await take(5000))).toHaveProperty("rollup");
+});
+
+test("a process of many mappings is dearer than its size says", async () => {
+  const { tree, take } = await setup({ stallBudgetMs: 40, durationMs: 0 });
+  const maps = join(tree.roots.proc, "42", "maps");
+  await writeFile(maps, "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \n".repeat(65_000));
+  expect(processOf(await take(0))?.rollupSkipped).toBe("OverBudget");
+  await writeFile(maps, "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \n".repeat(50));
+  expect(processOf(await take(5000))).toHaveProperty("rollup");
+});
+
+test("who else is on the node, what the process has open, and the sockets of its network are in the sample", async () => {
+  const { tree, take } = await setup();
+  const process = join(tree.roots.proc, "42");
+  for (const folder of ["fd", "ns", "net"]) await mkdir(join(process, folder));
+  for (const [fd, target] of ["/dev/null", "pipe:[1]", "socket:[2]", "/srv/customers.db"].entries())
+    await symlink(target, join(process, "fd", String(fd)));
+  await symlink("net:[4026532900]", join(process, "ns", "net"));
+  await writeFile(join(process, "net", "sockstat"), "sockets: used 5\nTCP: inuse 3 orphan 0 tw 1 alloc 9 mem 7\n");
+  const first = await take(0);
+  expect(first.node.cgroups?.top.map(({ name }) => name)).toEqual(["kubepods"]);
+  expect(first.networks).toEqual([{ namespace: 4_026_532_900, sockets: { used: 5, TCP_inuse: 3, TCP_tw: 1 } }]);
+  expect(processOf(first)).toMatchObject({
+    descriptors: { open: 4, looked: 4, kinds: { device: 1, pipe: 1, socket: 1, file: 1 } },
+    networkNamespace: 4_026_532_900,
+  });
+  expect(JSON.stringify(first)).not.toContain("customers");
+  expect((await take(5000)).node).not.toHaveProperty("cgroups");
 });
 
 test("when the budget is used up, rollups end and samples go on", async () => {

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { SMAPS_FIELDS } from "../../src/api/mappings.ts";
-import { cut, FUZZ_RUNS, hostileMap, parseAll, printed, RECORDED, recordedMap } from "./smapstext.ts";
+import { cut, FUZZ_RUNS, FUZZ_TIMEOUT_MS, hostileMap, parseAll, printed, RECORDED, recordedMap } from "./smapstext.ts";
 
 /** The same sums by the plainest means: split into lines, one pattern for each. */
 function plainSums(text: string): { mappings: number; sums: number[] } {
@@ -67,58 +67,66 @@ test("a buffer that is used again does not change what was read", () => {
   expect(parseAll(pieces())).toEqual(parseAll([bytes]));
 });
 
-test("whatever a target names its files and memory, its mappings stay what they are", () => {
-  fc.assert(
-    fc.property(hostileMap, fc.array(fc.nat(), { maxLength: 10 }), (described, places) => {
-      const text = Buffer.from(described.map(printed).join(""));
-      const { mappings, unparsedLines } = parseAll(cut(text, places));
-      expect(unparsedLines).toBe(0);
-      expect(mappings.map(({ start, end, permissions, flags }) => ({ start, end, permissions, flags }))).toEqual(
-        described.map(({ start, pages, permissions, flags }) => ({
-          start,
-          end: start + pages * 4096,
-          permissions,
-          flags: ` ${flags.join(" ")} `.replace(/^ {2}$/, " "),
-        })),
-      );
-      expect(sumsOf(mappings)).toEqual(
-        SMAPS_FIELDS.map((_, i) => described.reduce((sum, { sizes }) => sum + (sizes[i] ?? 0) * 1024, 0)),
-      );
-    }),
-    { numRuns: FUZZ_RUNS },
-  );
-});
+test(
+  "whatever a target names its files and memory, its mappings stay what they are",
+  () => {
+    fc.assert(
+      fc.property(hostileMap, fc.array(fc.nat(), { maxLength: 10 }), (described, places) => {
+        const text = Buffer.from(described.map(printed).join(""));
+        const { mappings, unparsedLines } = parseAll(cut(text, places));
+        expect(unparsedLines).toBe(0);
+        expect(mappings.map(({ start, end, permissions, flags }) => ({ start, end, permissions, flags }))).toEqual(
+          described.map(({ start, pages, permissions, flags }) => ({
+            start,
+            end: start + pages * 4096,
+            permissions,
+            flags: ` ${flags.join(" ")} `.replace(/^ {2}$/, " "),
+          })),
+        );
+        expect(sumsOf(mappings)).toEqual(
+          SMAPS_FIELDS.map((_, i) => described.reduce((sum, { sizes }) => sum + (sizes[i] ?? 0) * 1024, 0)),
+        );
+      }),
+      { numRuns: FUZZ_RUNS },
+    );
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
-test("bytes that are no memory map throw nothing and give only sane numbers", () => {
-  const seeds = RECORDED.map((name) => recordedMap(name).subarray(0, 6000));
-  const change = fc.record({ at: fc.nat(), with: fc.uint8Array({ maxLength: 30 }), drop: fc.nat({ max: 60 }) });
-  const mutated = fc.tuple(fc.constantFrom(...seeds), fc.array(change, { maxLength: 12 })).map(([seed, changes]) =>
-    changes.reduce((bytes, { at, with: inserted, drop }) => {
-      const place = at % (bytes.length + 1);
-      return Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + drop)]);
-    }, seed),
-  );
-  fc.assert(
-    fc.property(
-      fc.oneof(
-        mutated,
-        fc.uint8Array({ maxLength: 3000 }).map((bytes) => Buffer.from(bytes)),
+test(
+  "bytes that are no memory map throw nothing and give only sane numbers",
+  () => {
+    const seeds = RECORDED.map((name) => recordedMap(name).subarray(0, 6000));
+    const change = fc.record({ at: fc.nat(), with: fc.uint8Array({ maxLength: 30 }), drop: fc.nat({ max: 60 }) });
+    const mutated = fc.tuple(fc.constantFrom(...seeds), fc.array(change, { maxLength: 12 })).map(([seed, changes]) =>
+      changes.reduce((bytes, { at, with: inserted, drop }) => {
+        const place = at % (bytes.length + 1);
+        return Buffer.concat([bytes.subarray(0, place), inserted, bytes.subarray(place + drop)]);
+      }, seed),
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          mutated,
+          fc.uint8Array({ maxLength: 3000 }).map((bytes) => Buffer.from(bytes)),
+        ),
+        fc.array(fc.nat(), { maxLength: 8 }),
+        (bytes, places) => {
+          const { mappings, unparsedLines } = parseAll(cut(bytes, places));
+          const lines = bytes.toString("latin1").split("\n").length;
+          expect(mappings.length + unparsedLines).toBeLessThanOrEqual(lines);
+          for (const { start, end, permissions, sizes } of mappings) {
+            expect(end).toBeGreaterThanOrEqual(start);
+            expect(permissions).toHaveLength(4);
+            expect(sizes.every((size) => Number.isSafeInteger(size) && size >= 0)).toBe(true);
+          }
+        },
       ),
-      fc.array(fc.nat(), { maxLength: 8 }),
-      (bytes, places) => {
-        const { mappings, unparsedLines } = parseAll(cut(bytes, places));
-        const lines = bytes.toString("latin1").split("\n").length;
-        expect(mappings.length + unparsedLines).toBeLessThanOrEqual(lines);
-        for (const { start, end, permissions, sizes } of mappings) {
-          expect(end).toBeGreaterThanOrEqual(start);
-          expect(permissions).toHaveLength(4);
-          expect(sizes.every((size) => Number.isSafeInteger(size) && size >= 0)).toBe(true);
-        }
-      },
-    ),
-    { numRuns: FUZZ_RUNS },
-  );
-});
+      { numRuns: FUZZ_RUNS },
+    );
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 test.each([
   ["a number without kB", "Rss:   5\n"],

@@ -113,3 +113,4 @@ export const hostileMap: fc.Arbitrary<readonly Described[]> = fc
 
 /** How many inputs a fuzz test tries; more by hand with OOMSCOPE_FUZZ_RUNS. */
 export const FUZZ_RUNS = Number(process.env["OOMSCOPE_FUZZ_RUNS"] ?? 300);
+export const FUZZ_TIMEOUT_MS = 30_000 + 20 * FUZZ_RUNS;

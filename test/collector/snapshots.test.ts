@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -105,6 +106,26 @@ test("who ended, who is somebody else now, who may not be read: skipped, each wi
   ]);
 });
 
+test("half of one program and half of another is no reading", async () => {
+  const tree = await newTree();
+  const directory = await addProcess(tree, 42, "go");
+  const stat = await readFile(join(directory, "stat"), "utf8");
+  const fields = stat.split(" ");
+  // startstack: it has called execve, or is giving its memory back.
+  const replaced = [...fields.slice(0, 27), "0", ...fields.slice(28)].join(" ");
+  expect(replaced).not.toBe(stat);
+  let looks = 0;
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => {
+      if (++looks === 8) writeFileSync(join(directory, "stat"), replaced);
+      return systemClock.monotonicMs();
+    },
+  };
+  expect(reasons(await take(tree, [candidate(42)], { clock }))).toEqual([[42, "Replaced"]]);
+  expect(looks).toBeGreaterThan(8);
+});
+
 test("a link in the place of the map is not followed", async () => {
   const tree = await newTree();
   const directory = await addProcess(tree, 42, "go");
@@ -154,6 +175,26 @@ test("a snapshot that takes long ends, and so does one that is stopped", async (
   expect(late.processesOmitted).toBe(2);
   const stopped = await take(tree, [candidate(41)], { signal: AbortSignal.abort() });
   expect(stopped).toMatchObject({ processes: [], processesOmitted: 1 });
+});
+
+test("only the last snapshot may take longer than the readings can wait", async () => {
+  const tree = await newTree();
+  for (const pid of [41, 42]) await addProcess(tree, pid, "go");
+  const emitted: MappingSnapshot[] = [];
+  const options = { proc: tree.roots.proc, gate: createCostGate(5000, 0), clock: systemClock, nameKey: "key" };
+  const snapshots = createSnapshots(
+    { ...options, signal: new AbortController().signal, patienceMs: -1 },
+    async (snapshot) => void emitted.push(snapshot),
+  );
+  await snapshots.follow(sampleAt(0), 0);
+  await snapshots.follow(sampleAt(100), 0.9);
+  await snapshots.finish(200);
+  expect(emitted.map(({ moment, processes }) => [moment, processes.length])).toEqual([
+    ["Start", 0],
+    ["Middle", 0],
+    ["End", 1],
+  ]);
+  expect(snapshots.notes()).toEqual([{ what: "mappings", reason: "TooMany", detail: "2 processes of all snapshots" }]);
 });
 
 test("mappings are counted without walking a page table; memory that may not be touched has no size", async () => {

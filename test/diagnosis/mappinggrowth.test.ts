@@ -11,9 +11,11 @@ import {
   SMAPS_FIELDS,
   SNAPSHOT_MOMENTS,
 } from "../../src/api/mappings.ts";
+import { Finding } from "../../src/api/memoryinvestigation.ts";
+import { diagnose } from "../../src/diagnosis/diagnose.ts";
 import { mappingGrowth } from "../../src/diagnosis/mappinggrowth.ts";
-
-const MIB = 2 ** 20;
+import { record } from "../../src/diagnosis/recording.ts";
+import { MIB, samplesOf, stream } from "./samples.ts";
 
 const row = (kind: MappingClass, sizes: MappingSizes, mappings = 1): ClassSums => ({
   class: kind,
@@ -138,6 +140,35 @@ test("the process that grew most comes first; one that is in a single snapshot i
     snapshot(1, process(1, [row("Heap", anon(2))]), process(2, [row("Heap", anon(9))])),
   ]);
   expect(growth.map(({ pid }) => pid)).toEqual([2, 1]);
+});
+
+test("a finding names the kind of mapping that its leading process grew in, and where it stands; without snapshots it does not", async () => {
+  const samples = [...samplesOf([{ processes: [{ pid: 7, anon: (t) => 40 + 1.2 * t }] }])];
+  const startTicks = samples[0]?.pods[0]?.containers[0]?.processes[0]?.startTicks ?? 0;
+  const at = (index: number, mib: number): MappingSnapshot =>
+    snapshot(index, process(7, [row("V8Heap", anon(mib)), row("Heap", anon(3))], { startTicks }));
+  const mappings = await mappingGrowth([at(0, 40), at(1, 200), at(2, 400)]);
+  const recording = await record(stream(samples));
+  const finding = Finding.parse(diagnose(recording, { mappingGrowth: mappings }));
+  expect(finding).toMatchObject({ verdict: "AnonHeapLeak", culprit: { mapping: "V8Heap" } });
+  const parts = "mappings-0000.json..mappings-0002.json";
+  expect(finding.evidence).toContainEqual({
+    signal: "V8Heap of pid 7, net",
+    value: String(360 * MIB),
+    unit: "bytes",
+    part: parts,
+  });
+  const without = Finding.parse(diagnose(recording));
+  expect(without.culprit).not.toHaveProperty("mapping");
+  // What a person approves is the same leak.
+  expect(without.id).toBe(finding.id);
+  const another = await mappingGrowth(
+    [at(0, 40), at(1, 200)].map((s) => ({
+      ...s,
+      processes: s.processes.map((p) => ({ ...p, startTicks: startTicks + 1 })),
+    })),
+  );
+  expect(diagnose(recording, { mappingGrowth: another }).culprit).not.toHaveProperty("mapping");
 });
 
 test("any pack: nothing throws, changes add up, and a process does not grow against itself", async () => {

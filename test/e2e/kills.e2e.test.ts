@@ -1,9 +1,11 @@
 /** Real kills by a real kernel under a real kubelet: each is counted once, and a sibling is kept within a second. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Context } from "../../src/api/collection.ts";
 import {
   accounts,
   apply,
   deployEater,
+  evict,
   freshNamespace,
   kill,
   kubectl,
@@ -38,6 +40,21 @@ function latencies(seen: Witness, workloads: readonly string[]): { opened: numbe
 function figures(what: string, numbers: readonly number[]): string {
   const ms = (share: number): string => `${Math.round(percentile(numbers, share))} ms`;
   return `${what}: median ${ms(0.5)}, p99 ${ms(0.99)}, n = ${numbers.length}`;
+}
+
+/** A file of the evidence store, as the operator that leads has it. */
+async function inStore(path: string): Promise<string> {
+  const print = `process.stdout.write(require("node:fs").readFileSync("/var/lib/oomscope/${path}"))`;
+  return kubectl(
+    "-n",
+    "oomscope-system",
+    "exec",
+    "deployment/oomscope-operator",
+    "--",
+    "/usr/local/bin/node",
+    "-e",
+    print,
+  );
 }
 
 describe("kills on a real node", () => {
@@ -101,6 +118,54 @@ describe("kills on a real node", () => {
       expect(["Recommended", "Inconclusive"]).toContain(latest.status?.result);
       expect(latest.status?.collections?.at(-1)?.samples).toBeGreaterThan(0);
     }
+  });
+
+  test("a kept pod cannot be evicted, and the budget that guards it is one that Kubernetes can compute", async () => {
+    const kept = await kubectl(
+      "-n",
+      NAMESPACE,
+      "get",
+      "pods",
+      "-l",
+      "oomscope.dev/preserved",
+      "-o",
+      "jsonpath={.items[*].metadata.name}",
+    );
+    const names = kept.split(" ");
+    expect(names.length).toBeGreaterThanOrEqual(ONE_BY_ONE);
+    for (const name of names.slice(0, 3)) expect(await evict(NAMESPACE, name)).toContain("TooManyRequests");
+    const warned = await kubectl(
+      "-n",
+      NAMESPACE,
+      "get",
+      "events",
+      "--field-selector",
+      "reason=UnmanagedPods",
+      "-o",
+      "name",
+    );
+    expect(warned).toBe("");
+  });
+
+  test("its pack says what the API server knew before and after, and lines the kill up with what was measured", async () => {
+    const { latest } = [...seen.investigations.values()][0] ?? {};
+    const id = latest?.status?.collections?.at(-1)?.id ?? "";
+    const context = Context.parse(JSON.parse(await inStore(`collections/${id}/context.json`)));
+    expect(context.snapshots?.map(({ stage }) => stage)).toEqual(["Start", "End"]);
+    expect(context.snapshots?.flatMap(({ skipped }) => skipped.map(({ what }) => what))).toEqual(
+      Array(2).fill("previous logs"),
+    );
+    const limits = context.snapshots?.flatMap(({ pods }) =>
+      pods.flatMap((p) => p.containers.map((c) => c.memoryLimit)),
+    );
+    expect(limits?.length).toBeGreaterThanOrEqual(2);
+    for (const limit of limits ?? []) expect(limit).toMatchObject({ from: "ContainerSpec", bytes: 96 << 20 });
+    expect(context.timeline?.map(({ kind }) => kind)).toEqual(expect.arrayContaining(["Kill", "Rollout", "Restart"]));
+    // One machine, one clock: the API server's and the node's agree, and that can be told.
+    const ahead = context.clocks?.nodeAheadOfServerMs;
+    expect(ahead?.low).toBeLessThanOrEqual(0);
+    expect(ahead?.high).toBeGreaterThanOrEqual(0);
+    expect((ahead?.high ?? 0) - (ahead?.low ?? 0)).toBeLessThan(5_000);
   });
 
   test("what was changed is put back when the investigations are deleted", async () => {

@@ -35,6 +35,25 @@ export async function apply(manifest: unknown): Promise<void> {
   await child;
 }
 
+/** What the API server says to an eviction that is not carried out. */
+export async function evict(namespace: string, pod: string): Promise<string> {
+  const path = `/api/v1/namespaces/${namespace}/pods/${pod}/eviction`;
+  const child = run(KUBECTL, ["--kubeconfig", KUBECONFIG, "create", "--raw", path, "-f", "-"]);
+  child.child.stdin?.end(
+    JSON.stringify({
+      apiVersion: "policy/v1",
+      kind: "Eviction",
+      metadata: { name: pod, namespace },
+      deleteOptions: { dryRun: ["All"] },
+    }),
+  );
+  try {
+    return (await child).stdout;
+  } catch (error) {
+    return error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
+  }
+}
+
 export async function freshNamespace(name: string): Promise<void> {
   await kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s");
   await K8s(kind.Namespace).Apply({ metadata: { name } });

@@ -44,7 +44,7 @@ function supervise(child: ChildProcess): void {
 
 function start(): void {
   operator = spawn(process.execPath, [join(import.meta.dirname, "../../src/main.ts")], {
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", process.env["OOMSCOPE_LOG_LEVEL"] === undefined ? "ignore" : "inherit", "inherit"],
     env: {
       PATH: process.env["PATH"],
       HOME: process.env["HOME"],
@@ -55,7 +55,7 @@ function start(): void {
       OOMSCOPE_EVIDENCE_DIRECTORY: evidence,
       OOMSCOPE_EVIDENCE_PORT: "0",
       OOMSCOPE_HEALTH_PORT: "0",
-      OOMSCOPE_LOG_LEVEL: "error",
+      OOMSCOPE_LOG_LEVEL: process.env["OOMSCOPE_LOG_LEVEL"] ?? "error",
     },
   });
   supervise(operator);
@@ -101,6 +101,27 @@ afterAll(async () => {
   rmSync(evidence, { recursive: true, force: true });
 });
 
+/** Waits until every kill is in a ledger; says which are not, and how their investigations stand. */
+async function counted(): Promise<void> {
+  try {
+    await until("every kill is counted", 120, () => accounts(seen).missed.length === 0);
+  } catch (error) {
+    const missed = accounts(seen).missed.map((id) => ({ id, ...seen.kills.get(id) }));
+    const workloads = new Set(missed.map((kill) => kill.workload));
+    const stand = [...seen.investigations.values()]
+      .filter(({ latest }) => workloads.has(latest.spec.targetRef.name))
+      .map(({ latest: { metadata, status = {} } }) => ({
+        name: metadata.name,
+        stage: status.stage,
+        result: status.result,
+        preserved: status.preserved?.state,
+        counted: status.ledger?.length,
+        conditions: status.conditions?.map((c) => `${c.type}=${c.status} ${c.reason}`),
+      }));
+    throw new Error(JSON.stringify({ missed, stand }, undefined, 1), { cause: error });
+  }
+}
+
 test(`${DEATHS} SIGKILLs at random moments: nothing missed, nothing doubled, at most one pod kept for each investigation`, async () => {
   let deaths = 0;
   start();
@@ -114,7 +135,7 @@ test(`${DEATHS} SIGKILLs at random moments: nothing missed, nothing doubled, at 
     deaths += 1;
     start();
   }
-  await until("every kill is counted", 120, () => accounts(seen).missed.length === 0);
+  await counted();
   await until("every investigation has decided on a pod", 120, () =>
     [...seen.investigations.values()].every((i) =>
       i.latest.status?.conditions?.some((c) => c.type === "PodPreserved" && c.status !== "Unknown"),
@@ -142,7 +163,7 @@ test("the API server stopped for 75 s while containers die: every kill is found 
   }
   const resumed = performance.now();
   await until("the kills show", 120, () => seen.kills.size >= before + LATE.length);
-  await until("every kill is counted", 120, () => accounts(seen).missed.length === 0);
+  await counted();
   console.log(`all counted ${Math.round((performance.now() - resumed) / 1000)} s after the API server came back`);
   expect(accounts(seen)).toEqual({ missed: [], doubled: [], preservedTwice: [] });
 });

@@ -3,7 +3,7 @@ import type { MemoryInvestigation, MemoryInvestigationStatus } from "../../src/a
 import { FINALIZER, plan } from "../../src/incident/plan.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { PRESERVED_LABEL } from "../../src/incident/preservation.ts";
-import type { Observation } from "../../src/incident/observation.ts";
+import type { Observation, SessionView } from "../../src/incident/observation.ts";
 import { aContainer, anInvestigation, anObservation, aPod, aPolicy, at, killedContainer, NOW } from "./builders.ts";
 
 const killedPods = [aPod("a", { containers: [killedContainer(20)] }), aPod("b"), aPod("c")];
@@ -176,21 +176,90 @@ describe("preservation", () => {
     expect(status({ ...opened, pods, replicaSets }).preserved?.pod).toBe("c");
   });
 
-  test("is claimed only when the pod has its mark and its controller has let it go", () => {
+  test("is claimed only when the pod has its mark, its controller has let it go, and its guard is there", () => {
     const intended = written(opened);
     const marked = aPod("b", { labels: { [PRESERVED_LABEL]: "uid-i" } });
     const stillOwned = { ...intended, pods: [killedPods[0] ?? aPod("a"), marked, aPod("c")] };
     expect(condition(stillOwned, "PodPreserved")?.status).toBe("Unknown");
     const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = marked;
     const free = { ...intended, pods: [killedPods[0] ?? aPod("a"), orphan, aPod("c")] };
-    expect(condition(free, "PodPreserved")).toMatchObject({ status: "True", reason: "Isolated" });
+    expect(condition(free, "PodPreserved")?.status).toBe("Unknown");
     expect(actions(free).map((a) => a.kind)).toContain("EnsureGuard");
+    const guard = {
+      owner: "PodDisruptionBudget/guard",
+      kind: "PodDisruptionBudget" as const,
+      selector: { matchLabels: { [PRESERVED_LABEL]: "uid-i" } },
+    };
+    const selectors = [...(free.surroundings.selectors ?? []), guard];
+    const guarded = { ...free, surroundings: { ...free.surroundings, selectors } };
+    expect(condition(guarded, "PodPreserved")).toMatchObject({ status: "True", reason: "Isolated" });
+    expect(actions(guarded).map((a) => a.kind)).not.toContain("EnsureGuard");
+  });
+
+  test("goes on without a guard when that is refused, and says so", () => {
+    const intended = written(opened);
+    const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = aPod("b");
+    const free = { ...intended, pods: [aPod("a"), { ...orphan, labels: { [PRESERVED_LABEL]: "uid-i" } }, aPod("c")] };
+    const refused = { "uid-i": { action: "EnsureGuard", reason: "Forbidden" as const, message: "exceeded quota" } };
+    expect(status({ ...free, refused }).preserved).toMatchObject({
+      state: "Preserved",
+      why: expect.stringContaining("Not guarded from evictions (Forbidden): exceeded quota"),
+    });
+    const blind = { ...free, surroundings: { exclusiveClaims: [], usageBytes: {} } };
+    expect(status(blind).preserved?.why).toContain("Not guarded from evictions (SelectorsUnknown)");
   });
 
   test("repeats the same act after a lost reply, on the same pod", () => {
     const intended = written(opened);
     const again = actions(intended).find((a) => a.kind === "PreservePod");
     expect(again).toMatchObject({ pod: { name: "b" }, labels: { app: "thumbs" } });
+  });
+
+  describe("of a workload that already has a pod kept by an earlier investigation", () => {
+    const earlier = (over: Record<string, unknown> = {}): MemoryInvestigation =>
+      anInvestigation("old", {
+        metadata: { ...anInvestigation("old").metadata, creationTimestamp: at(900) },
+        status: {
+          result: "Recommended",
+          preserved: { pod: "k", uid: "uid-k", how: "Isolate", state: "Preserved", since: at(800), why: "w", ...over },
+        },
+      });
+    const { ownerUid: _uid, ownerKind: _kind, ownerName: _name, ...orphan } = aPod("k");
+    const keptPod = (revision = "thumbs-h1") => ({
+      ...orphan,
+      labels: { [PRESERVED_LABEL]: "uid-old" },
+      annotations: { "oomscope.dev/revision": revision },
+    });
+    const seen = (old: MemoryInvestigation, ...more: Observation["pods"]): Observation => ({
+      ...opened,
+      pods: [...opened.pods, ...more],
+      investigations: [old, ...opened.investigations],
+    });
+    const takes = (seen: Observation): boolean => actions(seen).some((a) => a.kind === "PreservePod");
+
+    test("takes no second one, and says which holds the evidence", () => {
+      const again = seen(earlier(), keptPod());
+      expect(takes(again)).toBe(false);
+      const step = plan(again, NOW).investigations.find((i) => i.investigation.metadata.name === "i");
+      expect(step?.status?.conditions?.find((c) => c.type === "PodPreserved")).toMatchObject({
+        status: "False",
+        reason: "AlreadyKept",
+        message: "Pod k of the same revision is kept already, by old; another would show no more",
+      });
+    });
+
+    test("takes one when the earlier is of another revision, gone, released, or was killed itself", () => {
+      expect(takes(seen(earlier(), keptPod("thumbs-h0")))).toBe(true);
+      expect(takes(seen(earlier()))).toBe(true);
+      expect(takes(seen(earlier({ state: "Released" }), keptPod()))).toBe(true);
+      const killed = earlier();
+      const kills = (status(opened).kills ?? []).map((k) => ({
+        ...k,
+        pod: { name: "k", uid: "uid-k" },
+        time: at(100),
+      }));
+      expect(takes(seen({ ...killed, status: { ...killed.status, kills } }, keptPod()))).toBe(true);
+    });
   });
 
   test("never takes another pod when the chosen one is gone", () => {
@@ -323,6 +392,14 @@ describe("preservation", () => {
     expect(actions(released).map((a) => a.kind)).toEqual(["RemoveGuard", "SetFinalizer"]);
   });
 
+  test("has ended well when the controller takes the released pod before it was seen without our mark", () => {
+    const asked = kept();
+    const gone = asked.pods.filter((p) => p.labels[PRESERVED_LABEL] === undefined);
+    const release = asked.investigations.map((i) => ({ ...i, spec: { ...i.spec, release: true } }));
+    expect(status({ ...asked, pods: gone, investigations: release }).preserved?.state).toBe("Released");
+    expect(status({ ...asked, pods: gone }).preserved?.state).toBe("Lost");
+  });
+
   test("deletes the pod on release when the controller that owned it is gone", () => {
     const asked = kept();
     const release = asked.investigations.map((i) => ({ ...i, spec: { ...i.spec, release: true } }));
@@ -421,12 +498,89 @@ describe("collection and end", () => {
 
   test("keeps what arrived when the Job dies midway", () => {
     const seen = running({}, { failed: true, failedReason: "DeadlineExceeded" });
-    const session = { collection: idOf(seen), samples: 3, parts: 2, bytes: 10, closed: false };
+    const session = { collection: idOf(seen), samples: 3, parts: 2, bytes: 10, closed: false, context: "End" as const };
     const partial = { ...seen, sessions: { [idOf(seen)]: session } };
     expect(status(partial).collections?.[0]).toMatchObject({
       state: "Partial",
       reason: "CollectorTimedOut",
       samples: 3,
+    });
+  });
+
+  describe("looks at the surroundings", () => {
+    const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
+    const sessionOf = (seen: Observation, over: Partial<SessionView> = {}): Observation => ({
+      ...seen,
+      sessions: {
+        [idOf(seen)]: { collection: idOf(seen), samples: 11, parts: 4, bytes: 9, closed: true, manifest, ...over },
+      },
+    });
+    const looks = (seen: Observation) => actions(seen).filter((a) => a.kind === "WriteContext");
+
+    test("before the Job is made, at its own namespace's objects only", () => {
+      const [look, job] = actions(observing).filter((a) => ["WriteContext", "CreateCollectionJob"].includes(a.kind));
+      expect(look).toMatchObject({
+        kind: "WriteContext",
+        question: {
+          stage: "Start",
+          namespace: "media",
+          target: { kind: "Deployment", name: "thumbs", uid: "d-1" },
+          node: "n1",
+          podsOmitted: 0,
+          logs: [],
+        },
+      });
+      expect(job?.kind).toBe("CreateCollectionJob");
+      expect(look?.kind === "WriteContext" && look.question.pods.map((p) => p.name)).toEqual(["a", "b", "c"]);
+    });
+
+    test("once at the beginning: an operator that died before the Job was made does not look again", () => {
+      const made = { ...running(), jobs: {} };
+      expect(looks(made)).toHaveLength(1);
+      expect(looks(sessionOf(made, { closed: false, samples: 0, context: "Start" }))).toEqual([]);
+    });
+
+    test.each([
+      ["closed by its manifest", {}],
+      ["cut off by its Job's end", { closed: false, samples: 3 }],
+    ])("once more when it is %s, and only then counts as over", (_title, over) => {
+      const ran = running({}, "closed" in over ? { failed: true, failedReason: "DeadlineExceeded" } : {});
+      const early = sessionOf(ran, { context: "Start", ...over });
+      expect(looks(early)).toMatchObject([{ question: { stage: "End" } }]);
+      expect(status(early).collections?.[0]?.state).toBe("Intended");
+      const unread = sessionOf(ran, { context: "Unread", ...over });
+      expect(looks(unread)).toEqual([]);
+      expect(status(unread).collections?.[0]?.state).toBe("Intended");
+      const late = sessionOf(ran, { context: "End", ...over });
+      expect(looks(late)).toEqual([]);
+      expect(["Complete", "Partial"]).toContain(status(late).collections?.[0]?.state);
+    });
+
+    test("goes on without the last look when the store has no room for it, and says so", () => {
+      const refused = { "uid-i": { action: "WriteContext", reason: "StorageFull" as const, message: "no room" } };
+      const seen = { ...sessionOf(running(), { context: "Start" }), refused };
+      expect(status(seen).collections?.[0]?.state).toBe("Complete");
+      expect(plan(seen, NOW).investigations[0]?.notices).toContainEqual({
+        type: "Warning",
+        reason: "StorageFull",
+        message: "no room",
+        also: [],
+      });
+    });
+
+    test("asks for the logs of killed containers only where the policy says so, and the newest kills first", () => {
+      const policy = aPolicy("Observe", { collect: { previousLog: { enabled: true, lines: 20 } } });
+      const [look] = looks({ ...observing, policy });
+      expect(look?.question).toMatchObject({ logLines: 20, logs: [{ pod: "a", uid: "uid-a", container: "app" }] });
+    });
+
+    test("asks about a bounded number of pods, the measured and the killed ones first", () => {
+      const pods = Array.from({ length: 200 }, (_, i) => aPod(`p${String(i).padStart(3, "0")}`, { node: `n${i % 9}` }));
+      const killed = aPod("zz", { node: "n8", containers: [killedContainer(20)] });
+      const [look] = looks({ ...observing, pods: [...pods, killed], nodes: { n8: { ready: true } } });
+      expect(look?.question.pods).toHaveLength(16);
+      expect(look?.question.pods[0]).toMatchObject({ name: "zz", role: "Serving" });
+      expect(look?.question.podsOmitted).toBe(185);
     });
   });
 
@@ -464,7 +618,7 @@ describe("collection and end", () => {
     const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
     const closed = written({
       ...seen,
-      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest } },
+      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End", manifest } },
     });
     expect(status(closed).stage).toBe("Diagnosing");
     const finding = {
@@ -509,7 +663,7 @@ describe("collection and end", () => {
     const manifest = { outcome: "Complete" as const, samples: 11, stallMs: 4, cpuMs: 5, sha256: "s", skipped: [] };
     const closed = written({
       ...seen,
-      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, manifest } },
+      sessions: { [id]: { collection: id, samples: 11, parts: 4, bytes: 9, closed: true, context: "End", manifest } },
     });
     expect(status({ ...closed, sessions: {} })).toMatchObject({ result: "Failed" });
     expect(condition({ ...closed, sessions: {} }, "Succeeded")?.reason).toBe("CollectorLost");
