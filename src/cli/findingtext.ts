@@ -49,13 +49,15 @@ function growthLines({ growthByKind = [], growthByProcess = [] }: Finding): stri
   return lines;
 }
 
-/** Where every line has the same place in the pack, it stands once. */
+/** Where in the pack a line rests stands in the title when it is the same for all, and otherwise where it begins to differ. */
 function section(lines: string[], title: string, evidence: readonly EvidenceLine[]): void {
   if (evidence.length === 0) return;
   const parts = new Set(evidence.map(({ part }) => part));
   const [only] = parts;
   const one = parts.size === 1 && only !== undefined;
-  const rows = evidence.map((line) => (one ? evidenceRow(line).slice(0, 3) : evidenceRow(line)));
+  const rows = evidence.map((line, i) =>
+    one || line.part === evidence[i - 1]?.part ? evidenceRow(line).slice(0, 3) : evidenceRow(line),
+  );
   lines.push("", `  ${title}${one ? ` (in ${partText(only)})` : ""}:`, ...table(rows, ["<", ">", "<", "<"], 4));
 }
 

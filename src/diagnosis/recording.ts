@@ -12,7 +12,7 @@ import {
   type Sample,
 } from "../api/collection.ts";
 import type { Series } from "./statistics.ts";
-import { MIN_POINTS } from "./trend.ts";
+import { MIN_POINTS, MIN_SPAN_SECONDS } from "./trend.ts";
 
 /** Samples that are kept; a day at 20 s. Later ones are counted only. */
 const MAX_SAMPLES = 4320;
@@ -382,11 +382,12 @@ function settled({ sums, withoutOwn, ...container }: Container): Omit<Container,
 
 /**
  * Whether Pss was read often enough to judge by it. Rss is in every sample, and counts shared pages in each process; but a rollup that is dear is
- * read seldom, and a trend of too few points would hide a leak that Rss shows plainly.
+ * read seldom, and a trend of too few points, or over too short a time, would hide a leak that Rss shows plainly.
  */
 export function isEnough(pss: Series, rss: Series): boolean {
   const [few, all] = [pss.times.length, rss.times.length];
-  return few > all / 2 && (few >= MIN_POINTS || few >= all);
+  const seconds = (pss.times.at(-1) ?? 0) - (pss.times[0] ?? 0);
+  return few > all / 2 && (few >= all || (few >= MIN_POINTS && seconds >= MIN_SPAN_SECONDS));
 }
 
 function empty(): Growing {

@@ -137,12 +137,16 @@ describe("a process", () => {
     expect(finding.limits?.join(" ")).toContain("it runs in no cgroup of its own that can be read");
   });
 
-  test("whose Pss was read too seldom for a trend is judged by RssAnon", async () => {
+  test.each([
+    ["too seldom", 9],
+    ["over too short a time", 12],
+  ])("whose Pss was read %s for a trend is judged by RssAnon", async (_name, read) => {
     const samples = [...localSamples(leaky, asProcess(2))].slice(0, 14).map((sample, index) => ({
       ...sample,
       local: {
         ...sample.local,
-        processes: sample.local?.processes.map(({ rollup, ...rest }) => (index < 9 ? { ...rest, rollup } : rest)) ?? [],
+        processes:
+          sample.local?.processes.map(({ rollup, ...rest }) => (index < read ? { ...rest, rollup } : rest)) ?? [],
       } as LocalReading,
     }));
     expect(await findingOf(samples)).toMatchObject({ verdict: "AnonHeapLeak", culprit: { process: { pid: 7 } } });
