@@ -50,4 +50,5 @@ function stage(image: string, packages: readonly string[], sources: readonly str
 }
 
 stage("operator", Object.keys(manifest(root).dependencies ?? {}), [""]);
-stage("collector", ["zod", "pino"], ["api", "collector", "seams.js"]);
+// With the command line, which is the collector without a cluster.
+stage("collector", ["zod", "pino"], ["api", "collector", "cli", "diagnosis", "evidence", "profile", "seams.js"]);

@@ -13,6 +13,22 @@ export const PACK_SCHEMA = 1;
 const Count = z.int().nonnegative();
 const Size = z.int();
 
+/**
+ * What is measured on one machine, without a cluster: a memory cgroup with everything below it, or one process with its descendants. A
+ * process is its pid and its start, so that another one that gets the pid is never taken for it.
+ */
+export const LocalTarget = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("Cgroup"),
+    /** Below the root of the hierarchy that accounts memory, as in oom_memcg of the kernel's report. */
+    path: z.string().startsWith("/").max(4096),
+    /** What people call it; hostile text, escaped by whoever shows it. */
+    name: z.string().max(256),
+  }),
+  z.object({ kind: z.literal("Process"), pid: Count, startTicks: Count, name: z.string().max(256) }),
+]);
+export type LocalTarget = z.infer<typeof LocalTarget>;
+
 /** What one collector is told to do. It gets this as JSON and has no other input and no rights in the Kubernetes API. */
 export const CollectionPlan = z.object({
   schema: z.literal(PACK_SCHEMA),
@@ -30,6 +46,8 @@ export const CollectionPlan = z.object({
       containers: z.array(z.object({ name: z.string(), id: z.string(), limitBytes: Size.optional() })),
     }),
   ),
+  /** On one machine, in the place of pods. */
+  local: LocalTarget.optional(),
   intervalMs: Count,
   durationMs: Count,
   /** Reads that may stall the target for longer, all together, are left out. */
@@ -138,6 +156,22 @@ export type ProcessReading = z.infer<typeof ProcessReading>;
 export const NetworkReading = z.object({ namespace: Count, sockets: z.record(z.string(), Size) });
 export type NetworkReading = z.infer<typeof NetworkReading>;
 
+/** The local target at one moment. */
+export const LocalReading = z.object({
+  kind: z.enum(["Cgroup", "Process"]),
+  /** One life of the target: the inode number of the cgroup's folder, or `pid/startTicks`. Another life is another series. */
+  life: z.string().max(64),
+  name: z.string().max(256),
+  /** Of a process: the cgroup that it runs in; absent where that is the root or cannot be read. */
+  cgroup: CgroupReading.optional(),
+  /** Of a process: how many processes in its cgroup are not among those measured. 0: the cgroup is all its own. */
+  othersInCgroup: Count.optional(),
+  processes: z.array(ProcessReading),
+  /** Processes left out because of the cap. */
+  processesOmitted: Count.optional(),
+});
+export type LocalReading = z.infer<typeof LocalReading>;
+
 /** One line of a `readings` part. */
 export const Sample = z.object({
   /** Counts from 0 over the whole collection. */
@@ -165,6 +199,8 @@ export const Sample = z.object({
       ),
     }),
   ),
+  /** Absent as well where the target was gone at that moment. */
+  local: LocalReading.optional(),
 });
 export type Sample = z.infer<typeof Sample>;
 

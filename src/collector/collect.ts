@@ -22,9 +22,11 @@ import type { HostRoots } from "./hostfiles.ts";
 import { readHost } from "./host.ts";
 import { readKernelLog } from "./kernellog.ts";
 import { createReportParser } from "./kmsg.ts";
+import { selectLocal } from "./localtarget.ts";
 import { kubepodsRoots, memoryHierarchy } from "./podcgroups.ts";
 import { bootTimeMs } from "./procfs.ts";
 import { createProfiling, type Profiling } from "./profile/during.ts";
+import { podsScope, type ReportScope } from "./reportscope.ts";
 import { createSampler, type Sampler } from "./sample.ts";
 import { createSnapshots, type Snapshots } from "./snapshots.ts";
 import { findUserPlace } from "./userplace.ts";
@@ -49,6 +51,8 @@ export interface CollectOptions {
   readonly signal: AbortSignal;
   /** CPU time used and the largest resident size of this process, for the account of costs. */
   readonly usage: () => { readonly cpuMs: number; readonly peakRssBytes: number };
+  /** Gets every sample once it is taken, for whoever watches. Must not throw. */
+  readonly onSample?: (sample: Sample) => void;
   /** What a profile needs besides, where the plan asks for one: chance, and a place for a private folder, in memory if there is a choice. */
   readonly profiling?: { readonly random: Random; readonly workFolder: string };
 }
@@ -81,13 +85,17 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
   const host = await readHost(roots, hierarchy);
   await hand(options, parts, "host", 0, JSON.stringify(host));
 
+  const local = plan.local === undefined ? undefined : selectLocal(plan.local, roots.proc, hierarchy, clock);
+  const scope = local?.scope ?? podsScope(new Set(plan.pods.map((pod) => pod.uid)));
+
   let samples = 0;
   let first: Sample | undefined;
-  if (hierarchy === undefined)
+  // One process can be measured where no cgroup accounts memory; nothing else can.
+  if (hierarchy === undefined && plan.local?.kind !== "Process")
     skipped.push({ what: "readings", reason: "NoMemoryCgroup", detail: `no memory controller below ${roots.cgroup}` });
   else {
-    const kubepods = await kubepodsRoots(hierarchy);
-    const sampler = createSampler({ plan, proc: roots.proc, hierarchy, kubepods, gate, clock });
+    const kubepods = hierarchy === undefined ? [] : await kubepodsRoots(hierarchy);
+    const sampler = createSampler({ plan, proc: roots.proc, hierarchy, local, kubepods, gate, clock });
     const profiling = profilingOf(options);
     // A part is final. What the kernel has said already must survive our own death, so it is not kept until the end.
     const nameKey = systemRandom.hex(16);
@@ -98,13 +106,13 @@ export async function collect(options: CollectOptions): Promise<Manifest> {
     );
     samples = await takeReadings(options, sampler, snapshots, parts, skipped, profiling, async (sample) => {
       first = sample;
-      const reports = await readReports(options, host, sample);
+      const reports = await readReports(options, host, scope, sample);
       if (reports.part.reports.length > 0) await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     });
     if (profiling !== undefined) await handProfiles(options, profiling, parts, skipped);
   }
   if (!parts.some((part) => part.kind === "oom-reports")) {
-    const reports = await readReports(options, host, first);
+    const reports = await readReports(options, host, scope, first);
     await hand(options, parts, "oom-reports", 0, JSON.stringify(reports.part));
     if (reports.unread !== undefined)
       skipped.push({ what: "oom-reports", reason: "NoPermission", detail: reports.unread });
@@ -206,6 +214,7 @@ async function takeReadings(
       allBytes += bytes;
       taken += 1;
       if (taken === 1) await afterFirst(sample);
+      options.onSample?.(sample);
       await snapshots.follow(sample, expected <= 1 ? 1 : turn / (expected - 1));
     } catch (error) {
       if (signal.aborted) break;
@@ -263,18 +272,20 @@ function expectedSamples(plan: CollectionPlan): number {
   return Math.floor(plan.durationMs / Math.max(1, plan.intervalMs)) + 1;
 }
 
-/** The reports that the kernel's log holds now of the plan's pods, and why it could not be read. */
+/** The reports that the kernel's log holds now of the plan's targets, and why it could not be read. */
 async function readReports(
   options: CollectOptions,
   host: Host,
+  scope: ReportScope,
   sample?: Sample,
 ): Promise<{ readonly part: OomReports; readonly unread: string | undefined }> {
-  const parser = createReportParser(host.pageSizeBytes, new Set(options.plan.pods.map((pod) => pod.uid)));
+  const parser = createReportParser(host.pageSizeBytes, scope);
   const log = await readKernelLog(options.roots.kmsg, (record) => parser.feed(record));
   const found = parser.finish(await bootTimeMs(options.roots.proc));
   const notes = log.note === undefined ? found.notes : [...found.notes, log.note];
   const reports = [...found.reports];
-  const pids = (sample?.pods ?? []).flatMap((pod) => pod.containers.flatMap((c) => c.processes.map(({ pid }) => pid)));
+  const processes = (sample?.pods ?? []).flatMap((pod) => pod.containers.flatMap((c) => c.processes));
+  const pids = [...processes, ...(sample?.local?.processes ?? [])].map(({ pid }) => pid);
   // The newest say most, and each costs a search through files.
   for (let at = reports.length - 1; at >= Math.max(0, reports.length - MAX_PLACES); at--) {
     const report = reports[at];

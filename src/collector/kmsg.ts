@@ -8,6 +8,7 @@ import { inNamesOfV2 } from "./cgroup.ts";
 import type { KernelRecord } from "./kernellog.ts";
 import { podOfPath } from "./podcgroups.ts";
 import { parseFlat } from "./procfs.ts";
+import type { ReportScope } from "./reportscope.ts";
 import { parseCode, type UserCode } from "./userplace.ts";
 
 const KIB = 1024;
@@ -16,7 +17,7 @@ const GAP_USEC = 2_000_000;
 /** Rows of a table that are kept, the victim's always among them, and rows that are looked at. */
 const MAX_TASKS = 512;
 const MAX_ROWS = 32_768;
-/** Of the plan's pods; of more than these the newest are kept. */
+/** Of the plan's targets; of more than these the newest are kept. */
 const MAX_REPORTS = 64;
 const MAX_NOTES = 32;
 
@@ -47,10 +48,10 @@ export interface ReportParser {
 }
 
 /**
- * Gathers the reports of these pods from the records it is fed. Reports of anybody else are only counted, and in those that are kept the
+ * Gathers the reports of this scope from the records it is fed. Reports of anybody else are only counted, and in those that are kept the
  * tasks of anybody else are only counted too. @param pageSize bytes of a page, for the task table
  */
-export function createReportParser(pageSize: number, podUids: ReadonlySet<string>): ReportParser {
+export function createReportParser(pageSize: number, scope: ReportScope): ReportParser {
   const own: OomReport[] = [];
   const codes = new Map<number, UserCode>();
   const notes: string[] = [];
@@ -61,12 +62,12 @@ export function createReportParser(pageSize: number, podUids: ReadonlySet<string
 
   function close(): void {
     if (done === undefined) return;
-    if (done.podUid === undefined || !podUids.has(done.podUid)) othersDropped += 1;
-    else {
-      const report = withoutOthers(finish(done));
-      own.push(report);
-      if (done.code !== undefined && report.userIp !== undefined) codes.set(report.bootMs, done.code);
-    }
+    const report = finish(done);
+    if (scope.owns(report)) {
+      const kept = scope.withoutOthers(report);
+      own.push(kept);
+      if (done.code !== undefined && kept.userIp !== undefined) codes.set(kept.bootMs, done.code);
+    } else othersDropped += 1;
     if (own.length > MAX_REPORTS) {
       codes.delete(own.shift()?.bootMs ?? 0);
       older += 1;
@@ -234,21 +235,4 @@ function finish({ columns: _columns, lastUsec: _lastUsec, code: _code, ...rest }
 function dated(report: OomReport, bootTimeMs: number | undefined): OomReport {
   if (bootTimeMs === undefined || report.bootMs === 0) return report;
   return { ...report, time: new Date(bootTimeMs + report.bootMs).toISOString() };
-}
-
-/** A report of our pod, without what it tells of others. */
-function withoutOthers(report: OomReport): OomReport {
-  const limitOwner = podOfPath(report.oomMemcg ?? "").podUid;
-  // In a memcg report the table lists the tasks of the limit that was hit; beyond our pod it is other people's business.
-  if (limitOwner === report.podUid) return report;
-  const tasks = report.tasks.filter((task) => task.pid === report.victim?.pid);
-  const { invokedBy: _invokedBy, userIp: _userIp, ...rest } = report;
-  return {
-    ...rest,
-    ...(report.oomMemcg === undefined
-      ? {}
-      : { oomMemcg: limitOwner === undefined ? "(outside the pod)" : "(another pod)" }),
-    tasks,
-    tasksOmitted: report.tasksOmitted + report.tasks.length - tasks.length,
-  };
 }

@@ -26,14 +26,18 @@ const CGROUP_FILE_BYTES = 64 * 1024;
 const BELIEVED_MS = 30_000;
 const NOBODY = "";
 
+/** The path of a process in the hierarchy that accounts memory, as the reader's cgroup namespace shows it; undefined: gone, or there is none. */
+export async function memoryPathOf(proc: string, pid: number, version: 1 | 2): Promise<string | undefined> {
+  return memoryPath((await tryReadText(join(proc, String(pid), "cgroup"), CGROUP_FILE_BYTES)) ?? "", version);
+}
+
 export function createMembership(proc: string, hierarchy: Hierarchy, clock: Clock): Membership {
   let owners = new Map<number, string>();
   let lookedUpAtMs = Number.NEGATIVE_INFINITY;
   let index: Promise<Map<string, number[]>> | undefined;
 
   async function ownerOf(pid: number): Promise<string> {
-    const text = await tryReadText(join(proc, String(pid), "cgroup"), CGROUP_FILE_BYTES);
-    const path = memoryPath(text ?? "", hierarchy.version);
+    const path = await memoryPathOf(proc, pid, hierarchy.version);
     const { podUid, containerId } = path === undefined ? {} : podOfProcess(path);
     return podUid === undefined || containerId === undefined ? NOBODY : keyOf({ podUid, containerId });
   }

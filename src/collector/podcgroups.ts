@@ -163,8 +163,14 @@ function podBelowRoot(components: readonly string[]): PodOfPath {
   return { podUid: dashed(uid), ...(id === undefined ? {} : { containerId: id }) };
 }
 
-/** Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out. */
-export async function pidsOf(directory: string): Promise<{ readonly pids: number[]; readonly omitted: number }> {
+/**
+ * Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out.
+ * @param levels how far below
+ */
+export async function pidsOf(
+  directory: string,
+  levels = NESTED_DEPTH,
+): Promise<{ readonly pids: number[]; readonly omitted: number }> {
   const pids = new Set<number>();
   async function walk(path: string, depth: number): Promise<void> {
     const text = await tryReadText(join(path, "cgroup.procs"), PIDS_FILE_BYTES);
@@ -172,7 +178,7 @@ export async function pidsOf(directory: string): Promise<{ readonly pids: number
     if (depth === 0) return;
     for (const child of await listSubfolders(path)) await walk(join(path, child), depth - 1);
   }
-  await walk(directory, NESTED_DEPTH);
+  await walk(directory, levels);
   const sorted = [...pids].toSorted((a, b) => a - b);
   return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS) };
 }

@@ -1,12 +1,16 @@
-/** One sample: the node, the cgroups of each pod and its containers, and every process in them. Processes are read one after the other. */
+/**
+ * One sample: the node, the cgroups of each pod and its containers or the target of one machine, and every process in them. Processes are
+ * read one after the other.
+ */
 import { join } from "node:path";
-import type { CollectionPlan, Manifest, NodeReading, ProcessReading, Sample } from "../api/collection.ts";
+import type { CollectionPlan, LocalReading, Manifest, NodeReading, ProcessReading, Sample } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { readCgroup } from "./cgroup.ts";
 import { predictRollup, type CostGate, type EarlierRead } from "./costgate.ts";
 import { createDescriptors } from "./descriptors.ts";
+import type { LocalSelection } from "./localtarget.ts";
 import { surveyMappings } from "./mapfiles.ts";
-import { createMembership, type Owner } from "./membership.ts";
+import { createMembership } from "./membership.ts";
 import { createNeighbours } from "./neighbours.ts";
 import { createNetworks, machineSockets } from "./networks.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
@@ -15,7 +19,10 @@ import { readNode, readProcess, readRollup } from "./procfs.ts";
 export interface SamplerOptions {
   readonly plan: CollectionPlan;
   readonly proc: string;
-  readonly hierarchy: Hierarchy;
+  /** Undefined: this machine accounts no memory to cgroups, and only a local target can be measured. */
+  readonly hierarchy: Hierarchy | undefined;
+  /** Who belongs to the plan's local target. */
+  readonly local?: LocalSelection | undefined;
   readonly kubepods: readonly string[];
   readonly gate: CostGate;
   readonly clock: Clock;
@@ -50,8 +57,8 @@ export function createSampler(options: SamplerOptions): Sampler {
   let seen = new Map<string, RollupState>();
   let elapsed = 0;
   let room = MAX_PROCESSES;
-  const membership = createMembership(proc, hierarchy, clock);
-  const neighbours = createNeighbours(hierarchy, kubepods, clock);
+  const membership = hierarchy === undefined ? undefined : createMembership(proc, hierarchy, clock);
+  const neighbours = hierarchy === undefined ? undefined : createNeighbours(hierarchy, kubepods, clock);
   const descriptors = createDescriptors(proc);
   const networks = createNetworks(proc, clock);
   const left = new Map<string, { what: string; reason: string; count: number }>();
@@ -60,7 +67,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     const time = clock.now().toISOString();
     const node = await nodeReading();
     gate.node(node.meminfo);
-    membership.renew();
+    membership?.renew();
     descriptors.renew();
     networks.renew();
     elapsed = elapsedMs;
@@ -71,21 +78,47 @@ export function createSampler(options: SamplerOptions): Sampler {
     const pods: Pod[] = [];
     for (const pod of plan.pods)
       pods.push(await samplePod(pod.uid, new Map(pod.containers.map((c) => [c.id, c.name]))));
+    const local = options.local === undefined ? undefined : await sampleLocal(options.local);
     const read = await networks.read();
     const sockets = read.length === 0 ? {} : { networks: read };
-    return { index, time, elapsedMs: Math.round(elapsedMs), node, ...sockets, pods };
+    const ofMachine = local === undefined ? {} : { local };
+    return { index, time, elapsedMs: Math.round(elapsedMs), node, ...sockets, pods, ...ofMachine };
   }
 
   async function nodeReading(): Promise<NodeReading> {
     const node = await readNode(proc);
     const sockets = await machineSockets(proc, clock);
-    const cgroups = await neighbours.read();
+    const cgroups = await neighbours?.read();
     return { ...node, ...(sockets === undefined ? {} : { sockets }), ...(cgroups === undefined ? {} : { cgroups }) };
   }
 
-  async function samplePod(uid: string, names: ReadonlyMap<string, string>): Promise<Pod> {
-    const found = await findPod(hierarchy, kubepods, uid);
+  async function sampleLocal(selection: LocalSelection): Promise<LocalReading | undefined> {
+    const found = await selection.look();
     if (found === undefined) {
+      note(selection.target.name, "Gone");
+      return undefined;
+    }
+    const { cgroupPath, pids, holds, othersInCgroup } = found;
+    const cgroup =
+      hierarchy === undefined || cgroupPath === undefined
+        ? undefined
+        : await readCgroup(join(hierarchy.root, cgroupPath), cgroupPath, hierarchy.version);
+    const omitted = found.omitted + Math.max(0, pids.length - room);
+    const processes = await sampleProcesses(pids.slice(0, room), holds);
+    return {
+      kind: selection.target.kind,
+      life: found.life,
+      name: selection.target.name,
+      ...(cgroup === undefined ? {} : { cgroup }),
+      ...(othersInCgroup === undefined ? {} : { othersInCgroup }),
+      processes,
+      ...(omitted === 0 ? {} : { processesOmitted: omitted }),
+    };
+  }
+
+  async function samplePod(uid: string, names: ReadonlyMap<string, string>): Promise<Pod> {
+    const found = hierarchy === undefined ? undefined : await findPod(hierarchy, kubepods, uid);
+    if (found === undefined || hierarchy === undefined || membership === undefined) {
       note(`pod ${uid}`, "Gone");
       return { uid, containers: [] };
     }
@@ -101,7 +134,7 @@ export function createSampler(options: SamplerOptions): Sampler {
       const allowed = pids.slice(0, room);
       room -= allowed.length;
       const left = omitted + pids.length - allowed.length;
-      const processes = await sampleProcesses(allowed, owner);
+      const processes = await sampleProcesses(allowed, ({ pid }) => membership.holds(pid, owner));
       containers.push({
         id,
         ...(name === undefined ? {} : { name }),
@@ -113,13 +146,16 @@ export function createSampler(options: SamplerOptions): Sampler {
     return { uid, ...(cgroup === undefined ? {} : { cgroup }), containers };
   }
 
-  async function sampleProcesses(pids: readonly number[], owner: Owner): Promise<ProcessReading[]> {
+  async function sampleProcesses(
+    pids: readonly number[],
+    holds: (process: ProcessReading) => Promise<boolean>,
+  ): Promise<ProcessReading[]> {
     const readings: ProcessReading[] = [];
     for (const pid of pids) {
       const process = await readProcess(proc, pid, clock);
       if (process === undefined) continue;
       // Between the list and the reading the pid may have been given to a process of somebody else.
-      if (!(await membership.holds(pid, owner))) continue;
+      if (!(await holds(process))) continue;
       const { state, ...reading } = process;
       readings.push({ ...reading, ...openOf(pid), ...(await rollupOf(reading, state)) });
     }

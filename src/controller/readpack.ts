@@ -11,14 +11,8 @@ import type { PackReading } from "./packs.ts";
 export async function readPack(directory: string): Promise<PackReading> {
   const pack = await openPack(directory);
   const recording = await record(pack.samples());
-  const finding = diagnose(recording, {
-    ...(pack.host === undefined ? {} : { host: pack.host }),
-    ...(pack.oomReports === undefined ? {} : { oomReports: pack.oomReports }),
-    ...(pack.context === undefined ? {} : { context: pack.context }),
-    ...(pack.manifest === undefined ? {} : { manifest: pack.manifest }),
-    mappingGrowth: await mappingGrowth(pack.mappings()),
-    problems: pack.problems,
-  });
+  const growth = await mappingGrowth(pack.mappings());
+  const finding = diagnose(recording, { ...pack, mappingGrowth: growth });
   return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };
 }
 

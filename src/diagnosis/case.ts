@@ -7,10 +7,10 @@ import type { ContainerRecording, Recording } from "./recording.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
 export interface Surroundings {
-  readonly host?: Host;
-  readonly oomReports?: OomReports;
-  readonly context?: Context;
-  readonly manifest?: Manifest;
+  readonly host?: Host | undefined;
+  readonly oomReports?: OomReports | undefined;
+  readonly context?: Context | undefined;
+  readonly manifest?: Manifest | undefined;
   /** What grew between the snapshots of mappings. */
   readonly mappingGrowth?: readonly MappingGrowth[];
   /** What the reader of the pack had to leave out, for people. */
@@ -42,10 +42,11 @@ export function openCase(recording: Recording, surroundings: Surroundings): Case
   const story = chooseStory(growths, (c) =>
     wanted === undefined ? pods.get(c.podUid)?.role === "Serving" : c.name === wanted,
   );
+  const onOneMachine = named.containers.some(({ scope }) => scope !== "Container");
   const known = new Set([...pods.keys(), ...named.containers.map((c) => c.podUid)]);
   const reports = (surroundings.oomReports?.reports ?? []).filter(
     // On one machine there are no pods, and every report in the pack belongs to what was measured.
-    ({ podUid }) => podUid === undefined || known.has(podUid),
+    ({ podUid }) => podUid === undefined || onOneMachine || known.has(podUid),
   );
   return { recording: named, surroundings, growths, story, pods, reports };
 }

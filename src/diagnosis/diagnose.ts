@@ -41,7 +41,8 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
 /** Only for a verdict that blames someone. */
 function culpritOf(seen: Case, story: ContainerGrowth, { verdict, kind, leader }: Judgement): Finding["culprit"] {
   if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
-  const { name, podUid } = story.container;
+  const { podUid } = story.container;
+  const name = containerName(story);
   const pod = podName(seen, podUid);
   const revision = seen.pods.get(podUid)?.revision;
   const mapping = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
@@ -52,6 +53,11 @@ function culpritOf(seen: Case, story: ContainerGrowth, { verdict, kind, leader }
     ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
   };
+}
+
+/** A process on one machine is named by its pid; what surrounds it has no name. */
+function containerName({ container }: ContainerGrowth): string | undefined {
+  return container.scope === "Process" ? undefined : container.name;
 }
 
 function projectionOf(
@@ -70,7 +76,7 @@ function growthOf(
   { kind, trend }: Judgement,
 ): Pick<Finding, "growth" | "growthByKind" | "growthByProcess"> {
   if (story === undefined) return {};
-  const name = story.container.name;
+  const name = containerName(story);
   const container = name === undefined ? {} : { container: nameText(name, 63) };
   const byKind = MEMORY_KINDS.flatMap((one) => {
     const found = story.kinds[one];

@@ -3,9 +3,10 @@ import { MEMORY_KINDS, partFileName } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
 import { type Case, anonAtKill, growingMapping, killsSeen } from "./case.ts";
 import { type ContainerGrowth, incarnations } from "./growth.ts";
+import type { ContainerRecording } from "./recording.ts";
 import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
 import { type Judgement, identityResidual, otherLivesGrowing, threadRunnerUp } from "./verdict.ts";
-import { bytesText, nameText, sentence, whole } from "./words.ts";
+import { bytesText, nameText, nounOf, sentence, whole } from "./words.ts";
 
 type Line = Finding["evidence"][number];
 
@@ -160,6 +161,7 @@ export function limitsOf(seen: Case, judgement: Judgement): string[] {
 
 function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): string[] {
   const { container } = story;
+  const noun = nounOf(container);
   const out: string[] = [];
   const trend = judgement.trend;
   if (trend?.provisional === true) {
@@ -176,20 +178,36 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
   }
   const restarts = incarnations(seen.recording, container).length - 1;
   if (restarts > 0)
-    out.push(`The container restarted ${restarts} times while it was measured; each life was judged by itself.`);
+    out.push(`The ${noun} restarted ${restarts} times while it was measured; each life was judged by itself.`);
   if (container.lastSeconds < seen.recording.lastSeconds) {
     out.push(
-      `The container ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
+      `The ${noun} ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
     );
   }
   if (container.pssAnonSum.times.length === 0)
     out.push("No smaps_rollup of every process at once: shares of processes rest on RssAnon.");
-  if (story.kinds.swap === undefined)
-    out.push("The kernel does not account swap to this container: what was swapped out is not seen.");
+  return [...out, ...(container.scope === "Process" ? processLimits(container) : cgroupLimits(story))];
+}
+
+function cgroupLimits({ container, kinds }: ContainerGrowth): string[] {
+  const noun = nounOf(container);
+  const out: string[] = [];
+  if (kinds.swap === undefined)
+    out.push(`The kernel does not account swap to this ${noun}: what was swapped out is not seen.`);
   if (container.cgroupVersion === 1)
-    out.push("On cgroup v1 socket buffers are not charged to the container: sock is not seen.");
-  if (container.limitBytes === undefined) out.push("The container has no memory limit of its own.");
+    out.push(`On cgroup v1 socket buffers are not charged to the ${noun}: sock is not seen.`);
+  if (container.limitBytes === undefined) out.push(`The ${noun} has no memory limit of its own.`);
   return out;
+}
+
+function processLimits({ othersInCgroup }: ContainerRecording): string[] {
+  const why =
+    othersInCgroup > 0
+      ? `its cgroup is shared with ${othersInCgroup} other processes`
+      : "it runs in no cgroup of its own that can be read";
+  return [
+    `Only what processes map was measured, because ${why}: kernel memory, socket buffers and page cache are not seen, and no time to a limit is given.`,
+  ];
 }
 
 function asSentence(text: string): string {

@@ -1,6 +1,6 @@
 /** How each container and process grew: every trend that a verdict is made of, and whose growth is the story. */
 import { MEMORY_KINDS, type MemoryKind } from "../api/collection.ts";
-import type { ContainerRecording, ProcessRecording, Recording } from "./recording.ts";
+import { type ContainerRecording, isEnough, type ProcessRecording, type Recording } from "./recording.ts";
 import type { Series } from "./statistics.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
 
@@ -45,7 +45,7 @@ export function containerGrowth(container: ContainerRecording): ContainerGrowth 
 /** Only the processes that grew most are judged, because a judgement costs milliseconds; shares count all of them. */
 function processGrowth(container: ContainerRecording): ProcessGrowth[] {
   const measured = container.processes.map((process) => {
-    const signal = process.pssAnon.times.length > process.rssAnon.times.length / 2 ? "Pss_Anon" : "RssAnon";
+    const signal = isEnough(process.pssAnon, process.rssAnon) ? "Pss_Anon" : "RssAnon";
     const series = plus(signal === "Pss_Anon" ? process.pssAnon : process.rssAnon, process.swap);
     return { process, signal, series, net: (series.values.at(-1) ?? 0) - (series.values[0] ?? 0) } as const;
   });

@@ -1,15 +1,18 @@
 /**
  * What was measured, as numbers over time: one pass over the samples keeps a few series for each container and process and drops the
- * rest. A process is (pid, start time), a container is its id: a restart begins new series.
+ * rest. A process is (pid, start time), a container is its id: a restart begins new series. What is measured on one machine without a
+ * cluster, a cgroup or a process with its descendants, is recorded as if it were a container.
  */
 import {
   MEMORY_KINDS,
   type CgroupReading,
+  type LocalReading,
   type MemoryKind,
   type ProcessReading,
   type Sample,
 } from "../api/collection.ts";
 import type { Series } from "./statistics.ts";
+import { MIN_POINTS, MIN_SPAN_SECONDS } from "./trend.ts";
 
 /** Samples that are kept; a day at 20 s. Later ones are counted only. */
 const MAX_SAMPLES = 4320;
@@ -53,10 +56,17 @@ export interface ProcessRecording {
 }
 
 export interface ContainerRecording {
+  /**
+   * What the numbers are those of. Container and Cgroup: what the kernel charges. Process: the sums of processes, because others share their
+   * cgroup or it cannot be read; then what no process maps, kernel memory and page cache, is not seen.
+   */
+  readonly scope: "Container" | "Cgroup" | "Process";
+  /** Empty on one machine. */
   readonly podUid: string;
   readonly id: string;
   readonly name: string | undefined;
-  readonly cgroupVersion: 1 | 2;
+  /** Undefined: no cgroup was read. */
+  readonly cgroupVersion: 1 | 2 | undefined;
   readonly kinds: Readonly<Record<MemoryKind, Series>>;
   /** anon + swap: swap-out must not look like memory that was given back. */
   readonly anonAndSwap: Series;
@@ -65,6 +75,8 @@ export interface ContainerRecording {
   readonly limitBytes: number | undefined;
   readonly stat: Readonly<Record<StatField, Series>>;
   readonly oomKills: Series;
+  /** Of a process: the most processes of others that were in its cgroup. */
+  readonly othersInCgroup: number;
   /** Sum of Pss_Anon (of RssAnon) of all processes; only where every process was read. */
   readonly pssAnonSum: Series;
   readonly rssAnonSum: Series;
@@ -94,7 +106,12 @@ export interface Recording {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Container = Mutable<Omit<ContainerRecording, "processes">> & {
   readonly processes: Map<string, Mutable<ProcessRecording>>;
+  /** Of a process: its kinds as sums over processes, of Pss_* and of Rss*. Used where the cgroup is not its own. */
+  readonly sums?: { readonly pss: Sums; readonly rss: Sums };
+  /** Of a process: samples without a cgroup of its own. */
+  withoutOwn: number;
 };
+type Sums = Readonly<Record<"anon" | "file" | "shmem" | "swap" | "usage", Growing>>;
 
 interface State {
   readonly containers: Map<string, Container>;
@@ -150,10 +167,75 @@ function addSample(state: State, sample: Sample, seconds: number): void {
       omittedNow += addProcesses(state, container, reading.processes, reading.processesOmitted ?? 0, seconds);
     }
   }
+  if (sample.local !== undefined) omittedNow += addLocal(state, sample.local, seconds);
   state.processesOmitted = Math.max(state.processesOmitted, omittedNow);
 }
 
-function containerOf(state: State, podUid: string, id: string, version: 1 | 2, seconds: number): Container | undefined {
+/** Returns how many processes are not kept. */
+function addLocal(state: State, local: LocalReading, seconds: number): number {
+  const { kind, life, name, cgroup, processes, processesOmitted = 0 } = local;
+  const container = containerOf(state, "", life, cgroup?.version, seconds, kind);
+  if (container === undefined) return processes.length;
+  container.name = name;
+  container.lastSeconds = seconds;
+  if (cgroup !== undefined) addCgroup(container, cgroup, seconds);
+  if (kind === "Process") {
+    const others = local.othersInCgroup ?? 0;
+    container.othersInCgroup = Math.max(container.othersInCgroup, others);
+    if (cgroup === undefined || others > 0) container.withoutOwn++;
+    if (processesOmitted === 0) addSums(container, processes, seconds);
+  }
+  return addProcesses(state, container, processes, processesOmitted, seconds);
+}
+
+function addSums({ sums }: Container, processes: readonly ProcessReading[], seconds: number): void {
+  if (sums === undefined) return;
+  const alive = processes.filter(hasMemory);
+  const sum = (of: (reading: ProcessReading) => number | undefined): number | undefined =>
+    alive.reduce<number | undefined>((total, reading) => {
+      const one = of(reading);
+      return total === undefined || one === undefined ? undefined : total + one;
+    }, 0);
+  const fields = { anon: "Anon", file: "File", shmem: "Shmem" } as const;
+  const swap = sum(({ status }) => status["VmSwap"]);
+  for (const kind of ["anon", "file", "shmem"] as const) {
+    add(
+      sums.pss[kind],
+      seconds,
+      sum(({ rollup }) => rollup?.[`Pss_${fields[kind]}`]),
+    );
+    add(
+      sums.rss[kind],
+      seconds,
+      sum(({ status }) => status[`Rss${fields[kind]}`]),
+    );
+  }
+  for (const one of [sums.pss, sums.rss]) add(one.swap, seconds, swap);
+  add(
+    sums.pss.usage,
+    seconds,
+    sum(({ rollup }) => rollup?.["Pss"]),
+  );
+  add(
+    sums.rss.usage,
+    seconds,
+    sum(({ status }) => status["VmRSS"]),
+  );
+}
+
+/** A zombie has none, and takes nothing away from what is known of the rest. */
+function hasMemory({ status }: ProcessReading): boolean {
+  return status["VmRSS"] !== undefined;
+}
+
+function containerOf(
+  state: State,
+  podUid: string,
+  id: string,
+  version: 1 | 2 | undefined,
+  seconds: number,
+  scope: ContainerRecording["scope"] = "Container",
+): Container | undefined {
   const key = `${podUid}/${id}`;
   const known = state.containers.get(key);
   if (known !== undefined) return known;
@@ -162,6 +244,7 @@ function containerOf(state: State, podUid: string, id: string, version: 1 | 2, s
     return undefined;
   }
   const made: Container = {
+    scope,
     podUid,
     id,
     name: undefined,
@@ -183,6 +266,9 @@ function containerOf(state: State, podUid: string, id: string, version: 1 | 2, s
     oomKills: empty(),
     pssAnonSum: empty(),
     rssAnonSum: empty(),
+    othersInCgroup: 0,
+    withoutOwn: 0,
+    ...(scope === "Process" ? { sums: { pss: emptySums(), rss: emptySums() } } : {}),
     processes: new Map(),
     firstSeconds: seconds,
     lastSeconds: seconds,
@@ -216,8 +302,10 @@ function addProcesses(
   for (const reading of readings) {
     const pss = reading.rollup?.["Pss_Anon"];
     const rss = reading.status["RssAnon"];
-    pssSum = pss === undefined || pssSum === undefined ? undefined : pssSum + pss;
-    rssSum = rss === undefined || rssSum === undefined ? undefined : rssSum + rss;
+    if (hasMemory(reading)) {
+      pssSum = pss === undefined || pssSum === undefined ? undefined : pssSum + pss;
+      rssSum = rss === undefined || rssSum === undefined ? undefined : rssSum + rss;
+    }
     const skip = reading.rollupSkipped;
     if (skip !== undefined && TOLD_SKIPS.includes(skip)) state.skipped.add(skip);
     const process = processOf(state, container, reading);
@@ -258,7 +346,7 @@ function processOf(state: State, container: Container, reading: ProcessReading):
 
 function finish(state: State): Recording {
   const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-  const containers = [...state.containers.values()].map((container) => ({
+  const containers = [...state.containers.values()].map(settled).map((container) => ({
     ...container,
     processes: [...container.processes.values()].toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
   }));
@@ -277,8 +365,37 @@ function finish(state: State): Recording {
   };
 }
 
+/** A process whose cgroup was its own in every sample is measured as what the kernel charges; any other by the sums of its processes. */
+function settled({ sums, withoutOwn, ...container }: Container): Omit<Container, "sums" | "withoutOwn"> {
+  if (sums === undefined) return container;
+  if (withoutOwn === 0) return { ...container, scope: "Cgroup" };
+  const { anon, file, shmem, swap, usage } = isEnough(sums.pss.anon, sums.rss.anon) ? sums.pss : sums.rss;
+  const swapAt = new Map(swap.times.map((time, i) => [time, swap.values[i] ?? 0]));
+  return {
+    ...container,
+    kinds: { anon, file, shmem, swap, kernel: empty(), sock: empty() },
+    anonAndSwap: { times: anon.times, values: anon.values.map((v, i) => v + (swapAt.get(anon.times[i] ?? 0) ?? 0)) },
+    usage,
+    limitBytes: undefined,
+  };
+}
+
+/**
+ * Whether Pss was read often enough to judge by it. Rss is in every sample, and counts shared pages in each process; but a rollup that is dear is
+ * read seldom, and a trend of too few points, or over too short a time, would hide a leak that Rss shows plainly.
+ */
+export function isEnough(pss: Series, rss: Series): boolean {
+  const [few, all] = [pss.times.length, rss.times.length];
+  const seconds = (pss.times.at(-1) ?? 0) - (pss.times[0] ?? 0);
+  return few > all / 2 && (few >= all || (few >= MIN_POINTS && seconds >= MIN_SPAN_SECONDS));
+}
+
 function empty(): Growing {
   return { times: [], values: [] };
+}
+
+function emptySums(): Sums {
+  return { anon: empty(), file: empty(), shmem: empty(), swap: empty(), usage: empty() };
 }
 
 function add(series: Series, seconds: number, value: number | undefined): void {

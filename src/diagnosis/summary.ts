@@ -18,7 +18,7 @@ const KIND_WORDS = {
 
 export function summaryOf(seen: Case, judgement: Judgement, projection: Projection): string {
   const { story } = seen;
-  if (story === undefined) return "Nothing can be said: no container could be measured.";
+  if (story === undefined) return "Nothing can be said: no container, cgroup or process could be measured.";
   const who = whoText(seen, story);
   const kills = killsByAnon(seen);
   const killed =
@@ -62,6 +62,8 @@ function projectionText(story: ContainerGrowth, projection: Projection): string 
 
 function whoText(seen: Case, { container }: ContainerGrowth): string {
   const name = container.name === undefined ? nameText(container.id, 12) : nameText(container.name, 63);
+  if (container.scope === "Process") return `process ${name} with its descendants`;
+  if (container.scope === "Cgroup") return `cgroup ${name}`;
   const pod = podName(seen, container.podUid);
   const role = seen.pods.get(container.podUid)?.role;
   const roleText = role === "Preserved" ? " (preserved, without traffic)" : role === "Serving" ? " (serving)" : "";

@@ -25,7 +25,7 @@ const MIB = 2 ** 20;
 
 /** Below either of these nothing is said about a trend. */
 export const MIN_POINTS = 12;
-const MIN_SPAN_SECONDS = 60;
+export const MIN_SPAN_SECONDS = 60;
 /** Below either of these a trend is provisional: a warm-up can look the same. */
 export const CONFIRMED_POINTS = 24;
 export const CONFIRMED_SPAN_SECONDS = 300;

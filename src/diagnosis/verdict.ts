@@ -12,6 +12,7 @@ import {
 } from "./growth.ts";
 import { STAT_FIELDS, type StatField } from "./recording.ts";
 import { CONFIRMED_POINTS, type Trend } from "./trend.ts";
+import { nounOf } from "./words.ts";
 
 export interface Judgement {
   readonly verdict: Verdict;
@@ -36,7 +37,7 @@ const PROVISIONAL_CAP = 75;
 
 export function judge(seen: Case): Judgement {
   const { story } = seen;
-  if (story === undefined) return inconclusive(["no container could be measured"]);
+  if (story === undefined) return inconclusive(["nothing could be measured"]);
   const growing = growingKinds(story);
   const kind = growing[0];
   if (kind === "anon") return judgeAnon(seen, story, growing);
@@ -57,7 +58,7 @@ function judgeAnon(seen: Case, story: ContainerGrowth, growing: readonly HeldKin
   const leader = story.processes[0];
   if (trend === undefined) return inconclusive(["anon could not be read"]);
   const guess = { verdict: "AnonHeapLeak", confidencePercent: 40 } as const;
-  if (leader === undefined) return inconclusive(["anon grows, but no process of the container could be read"], guess);
+  if (leader === undefined) return inconclusive(["anon grows, but none of its processes could be read"], guess);
   // Both shares: of the processes' growth, and of what the cgroup gained, so that unread processes count against it.
   const ofCgroup = (100 * leader.trend.netBytes) / Math.max(1, trend.netBytes);
   const share = Math.min(leader.sharePercent, Math.round(ofCgroup));
@@ -196,7 +197,7 @@ function shortReasons(seen: Case, story: ContainerGrowth): string[] {
   return [
     ...trend.reasons,
     ...(count > 1
-      ? [`the container restarted while it was measured: ${count} incarnations, each judged by itself`]
+      ? [`the ${nounOf(story.container)} restarted while it was measured: ${count} incarnations, each judged by itself`]
       : []),
   ];
 }
@@ -237,10 +238,12 @@ function netOf(values: readonly number[]): number {
 }
 
 /**
- * |cgroup anon - sum over processes| as a share of anon, at the newest sample where every process was read; 1 when there is none.
+ * |cgroup anon - sum over processes| as a share of anon, at the newest sample where every process was read; 1 when there is none, and where
+ * anon is that sum itself.
  * RssAnon counts a page of a forked family once for each process; it serves only where Pss_Anon is missing.
  */
 export function identityResidual({ container }: ContainerGrowth): number {
+  if (container.scope === "Process") return 1;
   const sum = container.pssAnonSum.times.length > 0 ? container.pssAnonSum : container.rssAnonSum;
   const { times, values } = container.kinds.anon;
   const at = times.lastIndexOf(sum.times.at(-1) ?? Number.NaN);

@@ -35,6 +35,11 @@ export function nameText(name: string, length = 64): string {
   return out;
 }
 
+/** What to call what was measured. */
+export function nounOf({ scope }: { readonly scope: "Container" | "Cgroup" | "Process" }): string {
+  return scope.toLowerCase();
+}
+
 /** A sentence that fits its field. */
 export function sentence(text: string): string {
   return text.length <= 1024 ? text : `${text.slice(0, 1023)}…`;

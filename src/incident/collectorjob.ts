@@ -38,8 +38,8 @@ const WORK_FOLDER = "/work";
 const PROFILE_GRACE_MS = 120_000;
 
 /**
- * SYS_PTRACE: memory maps and descriptors of other users' processes. SYSLOG: the kernel's log, by the syslog system call; the device rules of containers
- * forbid /dev/kmsg. DAC_READ_SEARCH: cgroup files that only root may read, and the list of another user's descriptors.
+ * SYS_PTRACE: memory maps and descriptors of other users' processes. SYSLOG: the kernel's log, by the syslog system call; the device rules of
+ * containers forbid /dev/kmsg. DAC_READ_SEARCH: cgroup files that only root may read, and the list of another user's descriptors.
  */
 const CAPABILITIES = ["SYS_PTRACE", "SYSLOG", "DAC_READ_SEARCH"];
 /** PERFMON: perf_event_open on other users' processes. SETUID and SETGID: to become nobody before the target's files are read for names. */

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { OomReports } from "../../src/api/collection.ts";
 import { parseKmsgLine, parseSyslogLine } from "../../src/collector/kernellog.ts";
 import { createReportParser } from "../../src/collector/kmsg.ts";
+import { podsScope } from "../../src/collector/reportscope.ts";
 import { parseFields, parseFlat, parseRollup, parseStat, parseStatus } from "../../src/collector/procfs.ts";
 import { CONTAINER, FIXTURES, OTHER_POD, POD } from "./nodetree.ts";
 
@@ -14,7 +15,7 @@ const V2 = kmsg("v2-6.1-memcg.kmsg.txt");
 const GLOBAL = kmsg("v2-6.1-global.kmsg.txt");
 
 function parse(text: string, uids: readonly string[] = [POD]): OomReports {
-  const parser = createReportParser(4096, new Set(uids));
+  const parser = createReportParser(4096, podsScope(new Set(uids)));
   for (const line of text.split("\n")) for (const record of parseKmsgLine(line)) parser.feed(record);
   return parser.finish(1_000_000);
 }
@@ -51,7 +52,7 @@ test("a report of cgroup v2 with all statistics in one record and the old task t
 });
 
 test("the same log by the system call, with the lines of one record each for itself, gives the same reports", () => {
-  const parser = createReportParser(4096, new Set([POD]));
+  const parser = createReportParser(4096, podsScope(new Set([POD])));
   let before: number | undefined;
   for (const { usec, text } of V2.split("\n").flatMap((line) => parseKmsgLine(line)))
     for (const piece of text.split("\n")) {

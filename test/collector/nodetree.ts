@@ -57,7 +57,9 @@ export async function createNodeTree(version: 1 | 2): Promise<NodeTree> {
         join(directory, "stat"),
         stat.replace(/^\d+ \(.*\)/, () => `${pid} (${comm})`),
       );
-      for (const name of ["status", "smaps_rollup"]) await cp(join(recorded, "process", name), join(directory, name));
+      const status = await readFile(join(recorded, "process", "status"), "utf8");
+      await writeFile(join(directory, "status"), status.replace(/^Tgid:.*$/m, `Tgid:\t${pid}`));
+      await cp(join(recorded, "process", "smaps_rollup"), join(directory, "smaps_rollup"));
       const line = version === 2 ? `0::${cgroup}\n` : `9:name=systemd:/\n4:memory:${cgroup}\n0::/elsewhere\n`;
       await writeFile(join(directory, "cgroup"), line);
     },

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { OomReports, type OomReport } from "../../src/api/collection.ts";
 import { type KernelRecord, parseKmsgLine, parseSyslogLine } from "../../src/collector/kernellog.ts";
 import { createReportParser } from "../../src/collector/kmsg.ts";
+import { podsScope } from "../../src/collector/reportscope.ts";
 import { CONTAINER, FIXTURES, OTHER_POD, POD } from "./nodetree.ts";
 
 const MIB = 2 ** 20;
@@ -20,7 +21,7 @@ const GLOBAL_OURS = log("v2-6.1-global").replace("task_memcg=/system.slice/batch
 const records = (kmsg: string): KernelRecord[] => kmsg.split("\n").flatMap((line) => parseKmsgLine(line));
 
 function parse(from: readonly KernelRecord[], pods = [POD], bootTimeMs?: number): OomReports {
-  const parser = createReportParser(PAGE, new Set(pods));
+  const parser = createReportParser(PAGE, podsScope(new Set(pods)));
   for (const record of from) parser.feed(record);
   // Whatever comes in, what goes out keeps the contract.
   return OomReports.parse(JSON.parse(JSON.stringify(parser.finish(bootTimeMs))));

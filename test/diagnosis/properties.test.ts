@@ -43,7 +43,30 @@ const container = fc.record(
   },
   { requiredKeys: ["id", "cgroup", "processes"] },
 );
+const local = fc.record(
+  {
+    kind: fc.constantFrom("Cgroup" as const, "Process" as const),
+    life: fc.constantFrom("1", "2"),
+    name: fc.string({ unit: "binary", maxLength: 80 }),
+    cgroup: fc.record(
+      {
+        path: fc.constant("/x"),
+        version: fc.constantFrom(1 as const, 2 as const),
+        usageBytes: size,
+        limitBytes: size,
+        kinds: partial("anon", "file", "shmem", "swap"),
+        stat: fc.constant({}),
+        events: fc.constant({}),
+      },
+      { requiredKeys: ["path", "version", "usageBytes", "kinds", "stat", "events"] },
+    ),
+    othersInCgroup: fc.constantFrom(0, 1),
+    processes: fc.array(process, { maxLength: 3 }),
+  },
+  { requiredKeys: ["kind", "life", "name", "processes"] },
+);
 const sample = fc.record({
+  local: fc.option(local, { nil: undefined }),
   elapsedMs: fc.oneof(fc.integer({ min: 0, max: 60_000 }), fc.double({ noNaN: true, noDefaultInfinity: true })),
   pods: fc.array(fc.record({ uid: fc.constantFrom("p1", "p2"), containers: fc.array(container, { maxLength: 3 }) }), {
     maxLength: 2,

@@ -31,18 +31,18 @@ export function createProfiling(options: ProfilingOptions): Profiling {
   let running: Promise<ProfileOutcome> | undefined;
 
   function start(): Promise<ProfileOutcome> {
+    const local = latest?.local !== undefined;
     const suspect = first === undefined || latest === undefined ? undefined : chooseSuspect(first, latest);
-    if (suspect === undefined || options.signal.aborted) {
+    if ((suspect === undefined && !local) || options.signal.aborted) {
       const [reason, detail] = options.signal.aborted
         ? ["Interrupted", "the collection ended before the profile began"]
-        : ["NoProcess", "no process of the planned pods was seen"];
+        : ["NoProcess", "no process of the planned targets was seen"];
       return Promise.resolve({ profiles: [], skipped: [{ what: "profile", reason, detail }], preflight: undefined });
     }
     return takeProfiles({
       proc: options.proc,
       processes: () => (latest === undefined ? [] : processesOf(latest, suspect)),
-      podUid: suspect.podUid,
-      containerId: suspect.containerId,
+      ...suspect,
       durationMs: plan.profile.durationMs,
       frequencyHz: plan.profile.frequencyHz,
       workFolder: options.workFolder,
@@ -92,8 +92,10 @@ function containersOf(sample: Sample): (Suspect & { readonly anonBytes: number; 
   );
 }
 
-function processesOf(sample: Sample, suspect: Suspect): ProfiledProcess[] {
-  const pod = sample.pods.find(({ uid }) => uid === suspect.podUid);
-  const container = pod?.containers.find(({ id }) => id === suspect.containerId);
-  return (container?.processes ?? []).map(({ pid, startTicks, comm }) => ({ pid, startTicks, comm }));
+/** @param suspect undefined: the target of one machine */
+function processesOf({ pods, local }: Sample, suspect: Suspect | undefined): ProfiledProcess[] {
+  const pod = pods.find(({ uid }) => uid === suspect?.podUid);
+  const container = pod?.containers.find(({ id }) => id === suspect?.containerId);
+  const measured = suspect === undefined ? local?.processes : container?.processes;
+  return (measured ?? []).map(({ pid, startTicks, comm }) => ({ pid, startTicks, comm }));
 }

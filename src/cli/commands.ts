@@ -1,0 +1,21 @@
+/** Every command, in the order in which the help lists them. */
+import { analyzeCommand } from "./analyzecommand.ts";
+import { cgroupCommand } from "./cgroupcommand.ts";
+import { collectCommand } from "./collectcommand.ts";
+import type { Command } from "./command.ts";
+import { growthCommand } from "./growthcommand.ts";
+import { packCommand } from "./packcommand.ts";
+import { perfCheckCommand } from "./perfcheckcommand.ts";
+import { sceneCommand } from "./scenecommand.ts";
+import { smapsCommand } from "./smapscommand.ts";
+
+export const COMMANDS: readonly Command[] = [
+  collectCommand,
+  analyzeCommand,
+  sceneCommand,
+  cgroupCommand,
+  smapsCommand,
+  growthCommand,
+  perfCheckCommand,
+  packCommand,
+];
