@@ -136,7 +136,7 @@ async function open(directory: string): Promise<Opened> {
 test("a process and a bare cgroup that leak: whole packs, true numbers, and the leak named", async () => {
   const plain = await start(LEAK);
   const inside = await start(LEAK, cgroup);
-  const times = ["--interval", "5s", "--duration", "65s"];
+  const times = ["--interval", "5s", "--duration", "75s"];
   const [ofProcess, ofCgroup] = [join(folder, "of-process"), join(folder, "of-cgroup")];
   const runs = [
     oomscope("collect", "--pid", String(plain.pid), ...times, "--output", ofProcess),
@@ -153,7 +153,7 @@ test("a process and a bare cgroup that leak: whole packs, true numbers, and the 
   expect(pack.intact).toBe(true);
   expect(pack.manifest).toMatchObject({
     outcome: "Complete",
-    samples: 14,
+    samples: 16,
     plan: { local: { kind: "Cgroup", path: `/${cgroupName}` } },
   });
   const last = pack.samples.at(-1)?.local;
