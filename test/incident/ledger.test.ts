@@ -251,6 +251,20 @@ describe("reports that are no news", () => {
     expect(pass(gone).investigations.at(-1)?.status?.killCount).toBeUndefined();
   });
 
+  test("but the report of an end that is counted is wanted, though its clock puts it before the horizon", () => {
+    const pods = [aPod("a", { containers: [killedContainer(98)] })];
+    const seen = seenWith(pods, [report("c1", 98, {}, -5_000)], { horizon: at(100) });
+    expect(statusOf(seen)).toMatchObject({ killCount: 1, kills: [{ sources: ["PodStatus", "KernelLog"] }] });
+  });
+
+  test("of a kill whose entry had to make room for newer ones", () => {
+    const victims = Array.from({ length: 90 }, (_, i) => report("c1", 300 - i, { pid: 100 + i }));
+    const seen = pass(seenWith(running, victims));
+    expect(seen.investigations[0]?.status).toMatchObject({ killCount: 90 });
+    expect(statusOf(seen).kills).toHaveLength(64);
+    expect(statusOf(seen).killCount).toBe(90);
+  });
+
   test("of an end whose entry had to make room for newer ones", () => {
     const storm = Array.from({ length: 80 }, (_, i) => aPod(`p${i}`, { containers: [killedContainer(20)] }));
     const before = pass(seenWith([aPod("a", { containers: [killedContainer(60)] }), ...storm], []));
