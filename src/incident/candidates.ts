@@ -22,6 +22,9 @@ export interface CandidateQuestion {
   readonly now: Date;
 }
 
+/** metrics-server scrapes every 15 s by default, and a reading is served until the next. */
+const METRICS_LAG_MS = 30_000;
+
 /** An incarnation younger than this has not grown yet: most likely it is the one that was just restarted. */
 const YOUNG_MS = 15_000;
 
@@ -55,7 +58,8 @@ function rate(pod: PodView, question: CandidateQuestion): Candidate {
 
   const ageMs = question.now.getTime() - Date.parse(container.state.startedAt ?? question.now.toISOString());
   const age = Math.max(0, Math.round(ageMs / 1000));
-  const usage = question.usageBytes[pod.uid];
+  // Metrics lag: what they tell of a container that has just been restarted is the memory of the incarnation before.
+  const usage = ageMs < METRICS_LAG_MS ? undefined : question.usageBytes[pod.uid];
   const share =
     usage !== undefined && container.limitBytes !== undefined
       ? Math.round((100 * usage) / container.limitBytes)

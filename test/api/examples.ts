@@ -139,6 +139,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
     limits: ["No profile was taken"],
   },
   evidence: {
+    message: "There is no bucket evidence",
     location: "collections/oomc-0123456789-1",
     parts: 4,
     bytes: 123456,

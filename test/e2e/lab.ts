@@ -118,6 +118,8 @@ export interface Witness {
     { readonly openedMs: number; preservedMs?: number; latest: MemoryInvestigation }
   >;
   pods(app: string): PodView[];
+  /** Whatever its labels are now: a pod that is kept has lost them. */
+  podNamed(name: string): PodView | undefined;
   stop(): Promise<void>;
 }
 
@@ -165,6 +167,7 @@ export async function witness(namespace: string): Promise<Witness> {
     kills,
     investigations,
     pods: (app) => [...podWatch.store.list(namespace)].filter((pod) => pod.labels["app"] === app),
+    podNamed: (name) => podWatch.store.get(namespace, name),
     stop: async () => {
       await Promise.all([podWatch.stop(), investigationWatch.stop()]);
       await transport.close();

@@ -167,6 +167,11 @@ describe("preservation", () => {
     expect(status({ ...opened, surroundings: { ...opened.surroundings, usageBytes } }).preserved?.pod).toBe("c");
   });
 
+  test("does not take a stale reading of a container that was just restarted for its memory", () => {
+    const usageBytes = { "uid-a": 84 << 20, "uid-b": 10 << 20 };
+    expect(status({ ...opened, surroundings: { ...opened.surroundings, usageBytes } }).preserved?.pod).toBe("b");
+  });
+
   test("passes over pods of another revision", () => {
     const pods = [killedPods[0] ?? aPod("a"), aPod("b", { ownerUid: "rs-2", ownerName: "thumbs-h2" }), aPod("c")];
     const replicaSets = [
