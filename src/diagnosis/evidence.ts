@@ -226,8 +226,8 @@ function processLimits({ othersInCgroup }: ContainerRecording): string[] {
 function asSentence(text: string): string {
   const clean = nameText(text, 1000);
   const first = clean.slice(0, 1);
-  // A signal's name keeps its case: `anon: one step …`.
-  const opened = /^(?:[a-z]+:|anon )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  // The names of signals and of files keep their case: `anon: one step …`.
+  const opened = /^(?:[a-z]+:|anon |[\w.-]+json )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
 }
 
