@@ -10,11 +10,11 @@ import type { ProfiledProcess, ProfileReading } from "./profilereading.ts";
 import { nameText } from "./words.ts";
 
 /**
- * When one place may be named. share: percent of the page faults. A profile is trusted when at least 70 % of the touched pages stay; if all that went
- * were pages of the named place, it would still hold (70 - 30) / 70 = 57 % of the growth, which is a majority. samples: at 30 the 95 % interval
- * of a share of 70 % (±16) ends above a half.
+ * When one place may be named. share: percent of the page faults that were kept; a clear majority. growth: percent of the growth that it holds at least, see
+ * {@link leastOfGrowth}; a majority in the worst case. With nothing lost, and 70 % of the pages staying, a share of 70 % is 57 % of the growth. samples: at 30
+ * the 95 % interval of a share of 70 % (±16) ends above a half.
  */
-export const NAMING = { share: 70, samples: 30 } as const;
+export const NAMING = { share: 70, growth: 50, samples: 30 } as const;
 
 /** A process in a profile that stands for the one that grows. */
 export interface Look {
@@ -112,7 +112,7 @@ function best(looks: readonly Look[]): Look | undefined {
 
 function judgeLook({ reading, process }: Look): Partial<Pick<Attribution, "inside" | "reason" | "named">> {
   const { efficiency, unwinding } = reading;
-  const { samples, owners, ownerless, runtime } = process;
+  const { samples, keptPercent, owners, ownerless, runtime } = process;
   const belief = efficiency?.belief ?? "TooFew";
   if (belief !== "Trusted") return { reason: BELIEF_TEXT[belief] };
   if (samples < NAMING.samples) return { reason: `only ${samples} samples (${NAMING.samples} are demanded)` };
@@ -120,6 +120,11 @@ function judgeLook({ reading, process }: Look): Partial<Pick<Attribution, "insid
   if (owner !== undefined && owner.percent >= NAMING.share) {
     // Frame pointers end where libc begins: its direct caller is missing, and the next one would be named in its place.
     const exact = owner.innermost / Math.max(1, owner.samples);
+    const least = leastOfGrowth(owner.percent, keptPercent, efficiency?.percent ?? 0);
+    if (least < NAMING.growth)
+      return {
+        reason: `${100 - keptPercent} % of the samples were lost or of nobody, so that ${placeText(owner)} may hold as little as ${least} % of the growth (${NAMING.growth} % are demanded)`,
+      };
     if (unwinding === "fp" && owner.percent * exact < NAMING.share)
       return {
         reason: "stacks were taken by frame pointers, and most of them lead through libc, where the caller gets lost",
@@ -133,6 +138,16 @@ function judgeLook({ reading, process }: Look): Partial<Pick<Attribution, "insid
   if (ownerless.Nameless >= NAMING.share) return { reason: "its stacks show code that has no name and no file" };
   const most = owner === undefined ? "" : `; the largest, ${placeText(owner)}, has ${owner.percent} %`;
   return { reason: `no place has ${NAMING.share} % of the page faults${most}` };
+}
+
+/**
+ * Percent of the growth that a place holds at least: of 100 faults it has `share`, all that was lost was somebody else's, and every page that did not stay
+ * was one of its own. With e pages staying for each fault that is (share - (1 - e)) / e.
+ */
+export function leastOfGrowth(sharePercent: number, keptPercent: number, efficiencyPercent: number): number {
+  const staying = Math.max(0.01, Math.min(1, efficiencyPercent / 100));
+  const share = (sharePercent / 100) * (keptPercent / 100);
+  return Math.max(0, Math.round((100 * (share - (1 - staying))) / staying));
 }
 
 /** Reports of other containers, and places in libc or an allocator, which only serve others, say nothing here. */

@@ -8,6 +8,8 @@ import { line } from "./evidenceline.ts";
 /** Who is busy is worth a line only where one place is busy for at least half of the time. */
 const BUSY_SHARE = 50;
 const MAX_HITS = 2;
+/** Percent of samples whose loss is worth a line. */
+const TOLD_LOSS = 10;
 
 export function attributionLines(attribution: Attribution): { speaks: EvidenceLine[]; against: EvidenceLine[] } {
   const speaks: EvidenceLine[] = [];
@@ -22,6 +24,8 @@ export function attributionLines(attribution: Attribution): { speaks: EvidenceLi
         line(`samples of page faults, ${whoText(growth)}`, process.samples, "samples", part, `>= ${NAMING.samples}`),
       );
     }
+    if (named !== undefined && 100 - process.keptPercent >= TOLD_LOSS)
+      against.push(line(`samples lost or of no known process`, 100 - process.keptPercent, "%", part));
     if (efficiency !== undefined)
       (efficiency.belief === "Trusted" ? speaks : against).push(
         line("fault efficiency: pages that stayed / page faults", efficiency.percent, "%", part, efficiencyRange()),

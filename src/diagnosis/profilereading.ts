@@ -6,14 +6,14 @@ import { partFileName } from "../api/collection.ts";
 import { type Belief, beliefOf, type Profile, type ProfileKind } from "../api/profile.ts";
 import { type Ownership, ownership } from "../profile/owners.ts";
 
-export interface ProfiledProcess extends Omit<Ownership, "owners"> {
+export interface ProfiledProcess extends Ownership {
   readonly pid: number;
   readonly startTicks: number;
   /** Escaped by the writer of the profile (`plainName`). */
   readonly comm: string;
   readonly samples: number;
-  /** Percent are of the weight of this process and of all that was lost. The heaviest only. */
-  readonly owners: Ownership["owners"];
+  /** Of the samples that could have been its own: lost ones, and those of no known process, may have been. Percent. */
+  readonly keptPercent: number;
 }
 
 export interface ProfileReading {
@@ -66,23 +66,17 @@ function readingOf(index: number, profile: Profile): ProfileReading {
   };
 }
 
-/** Samples that were lost could have been anybody's: they make every share smaller. */
 function processOf(profile: Profile, process: Profile["processes"][number]): ProfiledProcess {
   const { pid, startTicks, comm, samples } = process;
-  const { owners, ownerless, runtime } = ownership({ frames: profile.frames, processes: [process] });
-  const kept = samples / Math.max(1, samples + profile.lost + profile.samplesOmitted);
-  const share = (percent: number): number => Math.round(percent * kept);
+  const all = samples + profile.lost + profile.samplesOmitted;
+  const { owners, ...rest } = ownership({ frames: profile.frames, processes: [process] });
   return {
     pid,
     startTicks,
     comm,
     samples,
-    owners: owners.slice(0, MAX_OWNERS).map((owner) => ({ ...owner, percent: share(owner.percent) })),
-    ownerless: {
-      Runtime: share(ownerless.Runtime),
-      Plumbing: share(ownerless.Plumbing),
-      Nameless: share(ownerless.Nameless),
-    },
-    runtime,
+    keptPercent: all === 0 ? 0 : Math.round((100 * samples) / all),
+    owners: owners.slice(0, MAX_OWNERS),
+    ...rest,
   };
 }

@@ -7,6 +7,7 @@ import type { Context, Manifest, OomReport } from "../../src/api/collection.ts";
 import { Finding } from "../../src/api/memoryinvestigation.ts";
 import { Profile, type ProfileFrame } from "../../src/api/profile.ts";
 import { diagnosePack } from "../../src/cli/diagnosepack.ts";
+import { leastOfGrowth } from "../../src/diagnosis/attribution.ts";
 import type { Surroundings } from "../../src/diagnosis/case.ts";
 import { diagnose } from "../../src/diagnosis/diagnose.ts";
 import { readProfiles } from "../../src/diagnosis/profilereading.ts";
@@ -187,6 +188,26 @@ describe("a profile that may be believed", () => {
   });
 });
 
+test("a loss that cannot turn a majority round leaves the name, and speaks against it", async () => {
+  const finding = await findingOf({ profiles: [profile(LEAK, { lost: 78 })] });
+  expect(finding.culprit?.function).toBe("allocate_decode_buffer");
+  expect(against(finding)).toContain("samples lost or of no known process = 44");
+});
+
+test.each([
+  [100, 100, 100, 100],
+  [70, 100, 70, 57],
+  [95, 56, 98, 52],
+  [95, 45, 98, 42],
+  [80, 100, 140, 80],
+  [0, 0, 0, 0],
+])(
+  "of %i %% of the faults with %i %% kept and an efficiency of %i %%, at least %i %% of the growth",
+  (share, kept, efficiency, least) => {
+    expect(leastOfGrowth(share, kept, efficiency)).toBe(least);
+  },
+);
+
 describe("names nobody", () => {
   test.each<[string, Profile, RegExp]>([
     ["churn", profile(LEAK, { efficiency: { anonPages: 36, faults: 6000, belief: "Churn" } }), /memory comes and goes/],
@@ -220,7 +241,22 @@ describe("names nobody", () => {
       ]),
       /no place has 70 %.*allocate_decode_buffer of libimgdecode\.so, has 69 %/,
     ],
-    ["a majority of what was kept, while much was lost", profile(LEAK, { lost: 50 }), /no place has 70 %.*has 63 %/],
+    [
+      "a majority of what was kept, while most was lost",
+      profile(LEAK, { lost: 120 }),
+      /55 % of the samples were lost.*may hold as little as 42 % of the growth/,
+    ],
+    [
+      "a majority that losses and churn together could turn round",
+      profile(
+        [
+          [75, SERVE, BUFFER],
+          [25, SERVE],
+        ],
+        { lost: 30, efficiency: { anonPages: 4500, faults: 6000, belief: "Trusted" } },
+      ),
+      /23 % of the samples were lost.*as little as 44 %/,
+    ],
     ["an allocator without its caller", profile([[100, MALLOC]]), /an allocator or libc, and no caller/],
     ["generated code without names", profile([[100, {}]]), /no name and no file/],
     [
