@@ -64,7 +64,7 @@ test-integration: deps cluster-build-apiserver s3-build ## Against a real kube-a
 	vitest run --project integration --reporter=default --reporter=json --outputFile.json=build/test-results/integration.json
 
 .PHONY: test-e2e
-test-e2e: deps images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
+test-e2e: deps images example-images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
 	vitest run --project e2e --reporter=default --reporter=json --outputFile.json=build/test-results/e2e.json
 
 .PHONY: test-chaos
@@ -84,7 +84,7 @@ stage: build
 	node scripts/stage.ts
 
 .PHONY: images
-images: stage ## Build the operator, collector and example images for the test cluster.
+images: stage ## Build the operator and collector images for the test cluster.
 	test/cluster/image Dockerfile operator localhost/oomscope/operator:dev
 	test/cluster/image Dockerfile collector localhost/oomscope/collector:dev
 

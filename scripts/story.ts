@@ -5,6 +5,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { K8s, RegisterKind, GenericKind } from "kubernetes-fluent-client";
 import { GROUP, MemoryInvestigation, VERSION } from "../src/api/memoryinvestigation.ts";
+import { findingText } from "../src/cli/findingtext.ts";
+import { bytesText } from "../src/diagnosis/words.ts";
+
+/** Columns; the story is indented by two more. */
+const WIDTH = 118;
 
 class Investigation extends GenericKind {}
 RegisterKind(Investigation, {
@@ -30,15 +35,13 @@ function tell(id: string, text: string): void {
   process.stdout.write(`  +${String(at).padStart(3)}s  ${text}\n`);
 }
 
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
 function tellProgress({ metadata, status = {} }: MemoryInvestigation): void {
   tell(
     "opened",
     `investigation ${metadata.name} was opened (${metadata.annotations?.["oomscope.dev/opened-because"] ?? "by hand"})`,
   );
   for (const kill of status.kills ?? []) {
-    const limit = kill.limitBytes === undefined ? "" : ` at its limit of ${mib(kill.limitBytes)}`;
+    const limit = kill.limitBytes === undefined ? "" : ` at its limit of ${bytesText(kill.limitBytes)}`;
     tell(
       `kill ${kill.id}`,
       `${kill.classification}: ${kill.container ?? "pod"} of ${kill.pod.name}${limit}, exit code ${kill.exitCode ?? "?"}`,
@@ -46,7 +49,7 @@ function tellProgress({ metadata, status = {} }: MemoryInvestigation): void {
     if (kill.victim !== undefined)
       tell(
         `victim ${kill.id}`,
-        `  the kernel confirms: it killed ${kill.victim.comm} (pid ${kill.victim.pid}), ${mib(kill.victim.anonBytes ?? 0)} anonymous`,
+        `  the kernel confirms: it killed ${kill.victim.comm} (pid ${kill.victim.pid}), ${bytesText(kill.victim.anonBytes ?? 0)} anonymous`,
       );
   }
   const { preserved } = status;
@@ -66,33 +69,9 @@ function tellProgress({ metadata, status = {} }: MemoryInvestigation): void {
 
 function tellFinding({ status = {} }: MemoryInvestigation): void {
   const { finding } = status;
-  const lines: string[] = [];
-  if (finding !== undefined) {
-    lines.push("", `${finding.verdict}, ${finding.confidencePercent} % sure`, finding.summary, "");
-    const kinds = finding.growthByKind ?? [];
-    if (kinds.length > 0) lines.push("  kind      growth        rate         trend");
-    for (const k of kinds)
-      lines.push(
-        `  ${k.kind.padEnd(8)} ${mib(k.bytes).padStart(11)} ${`${mib(k.bytesPerSecond)}/s`.padStart(14)}   ${k.trend}`,
-      );
-    for (const p of finding.growthByProcess ?? [])
-      lines.push(`  process ${p.comm} (pid ${p.pid}): ${mib(p.bytes)}, ${p.sharePercent} % of all growth`);
-    lines.push("", "  for it:");
-    for (const e of finding.evidence)
-      lines.push(
-        `    ${e.signal} = ${e.value} ${e.unit}${e.threshold === undefined ? "" : ` (${e.threshold})`}   [${e.part}]`,
-      );
-    if (finding.counterEvidence.length > 0) lines.push("  against it:");
-    for (const e of finding.counterEvidence)
-      lines.push(
-        `    ${e.signal} = ${e.value} ${e.unit}${e.threshold === undefined ? "" : ` (${e.threshold})`}   [${e.part}]`,
-      );
-    if (finding.runnerUp !== undefined)
-      lines.push(`  next best: ${finding.runnerUp.verdict}, ${finding.runnerUp.confidencePercent} %`);
-    for (const limit of finding.limits ?? []) lines.push(`  not seen: ${limit}`);
-  }
-  lines.push("", `Result: ${status.result ?? "none"}; ${status.killsByPod ?? "no kills"}`);
-  process.stdout.write(`${lines.map((line) => `  ${line}`.trimEnd()).join("\n")}\n`);
+  const text = finding === undefined ? "" : `\n${findingText(finding, WIDTH)}`;
+  const end = `\nResult: ${status.result ?? "none"}; ${status.killsByPod ?? "no kills"}\n`;
+  process.stdout.write(`${text}${end}`.replaceAll(/^(?=.)/gm, "  "));
 }
 
 async function newest(): Promise<MemoryInvestigation | undefined> {

@@ -31,7 +31,7 @@ describe("the walls", () => {
     api: ["api"],
     context: ["api", "context"],
     incident: ["api", "context", "incident"],
-    diagnosis: ["api", "diagnosis"],
+    diagnosis: ["api", "profile", "diagnosis"],
     profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],

@@ -311,6 +311,9 @@ export const EvidenceLine = z.object({
 });
 export type EvidenceLine = z.infer<typeof EvidenceLine>;
 
+/** Lines for a verdict, and as many against it. */
+export const MAX_EVIDENCE = 24;
+
 export const Finding = z.object({
   id: ShortHash.describe("Hash of the finding's substance; approvals are bound to it."),
   verdict: Verdict.describe("What it is."),
@@ -329,8 +332,26 @@ export const Finding = z.object({
         .optional()
         .describe("The process."),
       mapping: z.string().max(256).optional().describe("The mapping or class of mapping."),
-      library: z.string().max(256).optional().describe("The library."),
-      function: z.string().max(256).optional().describe("The function."),
+      library: z
+        .string()
+        .max(256)
+        .optional()
+        .describe(
+          "The file whose code makes the memory resident; only where a profile of the process, or of a sibling, may be believed and one place has a clear majority.",
+        ),
+      function: z
+        .string()
+        .max(256)
+        .optional()
+        .describe(
+          "The function of it that touches the memory first: never an allocator, libc or a language's runtime.",
+        ),
+      functionSource: z
+        .enum(["SymbolTable", "ClaimedByTarget"])
+        .optional()
+        .describe(
+          "Where the function's name is from: the file's symbols, or a map that the program wrote itself (just-in-time code), which is a claim.",
+        ),
       revision: z.string().max(128).optional().describe("The workload's revision that brought it."),
     })
     .optional()
@@ -382,8 +403,8 @@ export const Finding = z.object({
     })
     .optional()
     .describe("When the limit is reached at this rate, as a range; absent where no projection can be made."),
-  evidence: z.array(EvidenceLine).max(16).describe("What speaks for the verdict.").meta(listAtomic),
-  counterEvidence: z.array(EvidenceLine).max(16).describe("What speaks against it.").meta(listAtomic),
+  evidence: z.array(EvidenceLine).max(MAX_EVIDENCE).describe("What speaks for the verdict.").meta(listAtomic),
+  counterEvidence: z.array(EvidenceLine).max(MAX_EVIDENCE).describe("What speaks against it.").meta(listAtomic),
   runnerUp: z
     .object({
       verdict: Verdict.describe("What it would be."),

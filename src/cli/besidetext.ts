@@ -1,11 +1,9 @@
 /** What a pack says beside its finding: which mappings grew, and what a profile saw. Shown to people below the finding; JSON is the finding alone. */
-import { MAX_PART_BYTES } from "../api/collection.ts";
-import { BELIEF_TEXT, Profile } from "../api/profile.ts";
+import { BELIEF_TEXT } from "../api/profile.ts";
 import { held, mappingGrowth } from "../diagnosis/mappinggrowth.ts";
 import { nameText, secondsText } from "../diagnosis/words.ts";
-import { BadJson, parseJson } from "../evidence/json.ts";
 import type { Pack } from "../evidence/pack.ts";
-import { ownersOf } from "../profile/flametree.ts";
+import { ownersOf } from "../profile/owners.ts";
 import { wrap } from "./arguments.ts";
 import { change, table } from "./text.ts";
 
@@ -40,9 +38,7 @@ async function mappingLines(pack: Pack): Promise<string[]> {
 
 async function profileLines(pack: Pack, width: number): Promise<string[]> {
   const lines: string[] = [];
-  for (const part of pack.parts.filter(({ kind }) => kind === "profile")) {
-    const profile = await read(pack, part.index);
-    if (profile === undefined) continue;
+  for await (const { profile } of pack.profiles()) {
     const { kind, samples, durationMs, efficiency } = profile;
     const title = kind === "OnCpu" ? "who was busy" : kind === "Growth" ? "who made memory resident" : "who allocated";
     lines.push(
@@ -53,7 +49,7 @@ async function profileLines(pack: Pack, width: number): Promise<string[]> {
       .slice(0, MAX_OWNERS)
       .map(({ percent, function: name, library, caller }) => [
         `${percent} %`,
-        nameText(name, 60),
+        name === undefined ? "a place without a name" : nameText(name, 60),
         library === undefined ? "" : nameText(library, 40),
         caller === undefined ? "" : `called by ${nameText(caller, 60)}`,
       ]);
@@ -62,20 +58,4 @@ async function profileLines(pack: Pack, width: number): Promise<string[]> {
       lines.push(...wrap(`${BELIEF_TEXT[efficiency.belief]}.`, width - 4).map((line) => `    ${line}`));
   }
   return lines;
-}
-
-async function read(pack: Pack, index: number): Promise<Profile | undefined> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of pack.read({ kind: "profile", index })) {
-    size += piece.length;
-    if (size > MAX_PART_BYTES) return undefined;
-    pieces.push(Uint8Array.from(piece));
-  }
-  try {
-    return parseJson(Buffer.concat(pieces), Profile);
-  } catch (error) {
-    if (error instanceof BadJson) return undefined;
-    throw error;
-  }
 }

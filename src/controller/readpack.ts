@@ -2,17 +2,13 @@
 import type { OomReport } from "../api/collection.ts";
 import { openPack } from "../evidence/pack.ts";
 import type { KernelVictim } from "../incident/observation.ts";
-import { diagnose } from "../diagnosis/diagnose.ts";
-import { mappingGrowth } from "../diagnosis/mappinggrowth.ts";
-import { record } from "../diagnosis/recording.ts";
+import { findingOf } from "../diagnosis/frompack.ts";
 import type { PackReading } from "./packs.ts";
 
 /** Throws only when the folder itself cannot be read. */
 export async function readPack(directory: string): Promise<PackReading> {
   const pack = await openPack(directory);
-  const recording = await record(pack.samples());
-  const growth = await mappingGrowth(pack.mappings());
-  const finding = diagnose(recording, { ...pack, mappingGrowth: growth });
+  const finding = await findingOf(pack);
   return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };
 }
 

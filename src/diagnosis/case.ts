@@ -3,6 +3,7 @@ import type { Context, Host, Manifest, OomReport, OomReports } from "../api/coll
 import { ObjectName } from "../api/fields.ts";
 import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
 import type { MappingGrowth } from "./mappinggrowth.ts";
+import type { ProfileReading } from "./profilereading.ts";
 import type { ContainerRecording, Recording } from "./recording.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
@@ -13,6 +14,8 @@ export interface Surroundings {
   readonly manifest?: Manifest | undefined;
   /** What grew between the snapshots of mappings. */
   readonly mappingGrowth?: readonly MappingGrowth[];
+  /** What the profiles say. */
+  readonly profiles?: readonly ProfileReading[];
   /** What the reader of the pack had to leave out, for people. */
   readonly problems?: readonly string[];
 }

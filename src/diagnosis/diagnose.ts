@@ -39,7 +39,11 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
 }
 
 /** Only for a verdict that blames someone. */
-function culpritOf(seen: Case, story: ContainerGrowth, { verdict, kind, leader }: Judgement): Finding["culprit"] {
+function culpritOf(
+  seen: Case,
+  story: ContainerGrowth,
+  { verdict, kind, leader, attribution }: Judgement,
+): Finding["culprit"] {
   if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
   const { podUid } = story.container;
   const name = containerName(story);
@@ -51,7 +55,25 @@ function culpritOf(seen: Case, story: ContainerGrowth, { verdict, kind, leader }
     ...(pod === undefined ? {} : { pod }),
     ...(leader === undefined ? {} : { process: { pid: leader.process.pid, comm: nameText(leader.process.comm) } }),
     ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
+    ...codeOf(attribution),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
+  };
+}
+
+/** Whose code it is, where it may be named. */
+function codeOf(
+  attribution: Judgement["attribution"],
+): Pick<NonNullable<Finding["culprit"]>, "library" | "function" | "functionSource"> {
+  const named = attribution?.named;
+  if (named === undefined) return {};
+  return {
+    ...(named.library === undefined ? {} : { library: nameText(named.library, 256) }),
+    ...(named.function === undefined
+      ? {}
+      : {
+          function: nameText(named.function, 256),
+          functionSource: named.claimed === true ? "ClaimedByTarget" : "SymbolTable",
+        }),
   };
 }
 
@@ -125,6 +147,9 @@ function identityOf(seen: Case, { verdict, subKind }: Judgement, culprit: Findin
     culprit?.process?.comm ?? null,
     culprit?.revision ?? null,
     target ?? null,
+    ...(culprit?.library === undefined && culprit?.function === undefined
+      ? []
+      : [culprit.library ?? null, culprit.function ?? null]),
   ];
   return createHash("sha256").update(JSON.stringify(substance)).digest("hex").slice(0, 12);
 }

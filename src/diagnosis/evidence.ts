@@ -1,7 +1,9 @@
 /** The lines under a verdict: what speaks for it, what speaks against it, and what could not be seen; each with its number and place. */
 import { MEMORY_KINDS, partFileName } from "../api/collection.ts";
-import type { Finding } from "../api/memoryinvestigation.ts";
+import { type Finding, MAX_EVIDENCE } from "../api/memoryinvestigation.ts";
+import { attributionLimits, attributionLines } from "./attributionlines.ts";
 import { type Case, anonAtKill, growingMapping, killsSeen } from "./case.ts";
+import { line } from "./evidenceline.ts";
 import { type ContainerGrowth, incarnations } from "./growth.ts";
 import type { ContainerRecording } from "./recording.ts";
 import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
@@ -10,7 +12,7 @@ import { bytesText, nameText, nounOf, sentence, whole } from "./words.ts";
 
 type Line = Finding["evidence"][number];
 
-/** Both lists are cut at 16, the most telling first. */
+/** Both lists are cut at as many lines as a finding may have, the most telling first. */
 export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evidence" | "counterEvidence"> {
   const { story } = seen;
   const readings = readingsPart(seen);
@@ -21,12 +23,17 @@ export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evi
     kindLines(story, judgement, readings, speaks, against);
     processLines(story, judgement, readings, speaks, against);
     speaks.push(...mappingLines(seen, judgement));
+    if (judgement.attribution !== undefined) {
+      const lines = attributionLines(judgement.attribution);
+      speaks.push(...lines.speaks);
+      against.push(...lines.against);
+    }
     siblingLines(seen, story, judgement, readings, speaks, against);
   }
   const killLine = killLines(seen);
   // A kill with the heap full speaks for a leak and against steadiness.
   (judgement.verdict === "BoundedSteady" ? against : speaks).push(...killLine);
-  return { evidence: speaks.slice(0, 16), counterEvidence: against.slice(0, 16) };
+  return { evidence: speaks.slice(0, MAX_EVIDENCE), counterEvidence: against.slice(0, MAX_EVIDENCE) };
 }
 
 function trendLines({ kind, verdict }: Judgement, trend: Trend, part: string): Line[] {
@@ -136,6 +143,7 @@ function killLines({ reports }: Case): Line[] {
 export function limitsOf(seen: Case, judgement: Judgement): string[] {
   const { recording, story, surroundings } = seen;
   const out: string[] = [...judgement.reasons];
+  if (judgement.attribution !== undefined) out.push(...attributionLimits(judgement.attribution));
   if (story !== undefined) out.push(...storyLimits(seen, story, judgement));
   if (recording.samples > 2 && recording.longestGapSeconds > 3 * recording.medianGapSeconds) {
     out.push(`There is a gap of ${Math.round(recording.longestGapSeconds)} s between two samples.`);
@@ -150,6 +158,11 @@ export function limitsOf(seen: Case, judgement: Judgement): string[] {
     );
   }
   const manifest = surroundings.manifest;
+  const unprofiled = manifest?.skipped.find(({ what }) => what === "profile");
+  if (unprofiled !== undefined)
+    out.push(
+      `No profile: ${nameText(unprofiled.detail ?? unprofiled.reason, 300)} (${nameText(unprofiled.reason, 32)}).`,
+    );
   if (manifest === undefined) out.push("The collection was cut off: it has no manifest.");
   else if (manifest.outcome === "Partial")
     out.push(`The collection is partial: ${manifest.samples} of ${manifest.samplesExpected} samples.`);
@@ -213,8 +226,8 @@ function processLimits({ othersInCgroup }: ContainerRecording): string[] {
 function asSentence(text: string): string {
   const clean = nameText(text, 1000);
   const first = clean.slice(0, 1);
-  // A signal's name keeps its case: `anon: one step …`.
-  const opened = /^(?:[a-z]+:|anon )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  // The names of signals and of files keep their case: `anon: one step …`.
+  const opened = /^(?:[a-z]+:|anon |[\w.-]+json )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
 }
 
@@ -224,14 +237,4 @@ function readingsPart({ surroundings }: Case): string {
   const last = Math.max(0, ...indexes);
   const first = partFileName("readings", 0);
   return last === 0 ? first : `${first}..${partFileName("readings", last)}`;
-}
-
-function line(signal: string, value: number, unit: string, part: string, threshold?: string): Line {
-  return {
-    signal: signal.slice(0, 128),
-    value: String(whole(value)),
-    unit,
-    ...(threshold === undefined ? {} : { threshold: threshold.slice(0, 64) }),
-    part: part.slice(0, 128),
-  };
 }

@@ -1,5 +1,6 @@
 /** The finding in a sentence or two, for the engineer on call. */
 import type { Finding } from "../api/memoryinvestigation.ts";
+import { placeText } from "./attribution.ts";
 import { type Case, podName } from "./case.ts";
 import type { ContainerGrowth } from "./growth.ts";
 import type { Judgement } from "./verdict.ts";
@@ -29,7 +30,7 @@ export function summaryOf(seen: Case, judgement: Judgement, projection: Projecti
 }
 
 function mainText(who: string, story: ContainerGrowth, judgement: Judgement, projection: Projection): string {
-  const { verdict, kind, trend, leader } = judgement;
+  const { verdict, kind, trend, leader, attribution } = judgement;
   if (verdict === "Inconclusive") {
     const rate =
       story.anon === undefined
@@ -43,12 +44,27 @@ function mainText(who: string, story: ContainerGrowth, judgement: Judgement, pro
   }
   const provisional = trend.provisional ? " This is provisional." : "";
   const harmless = kind === "file" ? " Clean cache is taken back by the kernel before anything is killed." : "";
-  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${harmless}${provisional}`;
+  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${codeText(attribution)}${harmless}${provisional}`;
 }
 
 function leaderText(leader: Judgement["leader"]): string {
   if (leader === undefined) return "";
   return `, ${leader.sharePercent} % of it in process ${nameText(leader.process.comm)} (pid ${leader.process.pid})`;
+}
+
+/** Whose code it is. A share of page faults is told as that: it is not the share of the bytes. */
+function codeText(attribution: Judgement["attribution"]): string {
+  if (attribution === undefined) return "";
+  const { named, inside, growth } = attribution;
+  const pod = growth?.sibling?.pod;
+  const where = growth?.sibling === undefined ? "" : ` (seen in a sibling${pod === undefined ? "" : `, pod ${pod}`})`;
+  if (named !== undefined) {
+    const caller = named.caller === undefined ? "" : `, called by ${nameText(named.caller, 48)}`;
+    return ` It is made resident by ${placeText(named, 96)}${caller}: ${named.percent} % of the page faults${where}.`;
+  }
+  if (inside !== undefined)
+    return ` It is made resident inside ${inside}; for which code, cannot be seen from outside${where}.`;
+  return "";
 }
 
 function projectionText(story: ContainerGrowth, projection: Projection): string {

@@ -1,5 +1,6 @@
 /** From growth to a verdict, with a confidence that anyone can add up. Says Inconclusive rather than guess. */
 import type { Verdict } from "../api/memoryinvestigation.ts";
+import { type Attribution, attribute } from "./attribution.ts";
 import { type Case, anonAtKill, killsSeen } from "./case.ts";
 import {
   type ContainerGrowth,
@@ -23,6 +24,8 @@ export interface Judgement {
   readonly trend?: Trend;
   /** The process that holds most of the growth; present only where it was shown. */
   readonly leader?: ProcessGrowth;
+  /** Whose code it is, by profiles and the kernel's reports; present with `leader`. */
+  readonly attribution?: Attribution;
   /** Why nothing firmer could be said. */
   readonly reasons: readonly string[];
   readonly runnerUp?: { readonly verdict: Verdict; readonly confidencePercent: number };
@@ -71,14 +74,16 @@ function judgeAnon(seen: Case, story: ContainerGrowth, growing: readonly HeldKin
     return inconclusive([reason], guess);
   }
   const threads = threadRunnerUp(leader);
+  const attribution = attribute(seen, story, leader);
   const score =
     scoreOf(seen, story, trend, growing) +
     (share >= 80 ? 15 : 0) +
     (identityResidual(story) < 0.05 ? 10 : 0) +
     (killsByAnon(seen) > 0 ? 10 : 0) +
-    (otherLivesGrowing(seen, story).length > 0 ? 20 : 0) -
+    (otherLivesGrowing(seen, story).length > 0 ? 20 : 0) +
+    (attribution.corroborated ? 10 : 0) -
     (threads ? 20 : 0);
-  const verdict = { verdict: "AnonHeapLeak", kind: "anon", trend, leader, reasons: [] } as const;
+  const verdict = { verdict: "AnonHeapLeak", kind: "anon", trend, leader, attribution, reasons: [] } as const;
   const subKind = anonSubKind(story, trend);
   const other: Verdict = threads
     ? "ThreadStackGrowth"

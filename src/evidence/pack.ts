@@ -17,6 +17,7 @@ import {
   Sample,
 } from "../api/collection.ts";
 import { MappingSnapshot } from "../api/mappings.ts";
+import { Profile } from "../api/profile.ts";
 import { BadJson, parseJson } from "./json.ts";
 import { readLines } from "./lines.ts";
 import { listingProblems } from "./manifestcheck.ts";
@@ -44,7 +45,9 @@ export interface Pack {
   samples(): AsyncIterable<Sample>;
   /** The snapshots of mappings in the order of their parts. Each call reads from the start. */
   mappings(): AsyncIterable<MappingSnapshot>;
-  /** What is missing or had to be left out, for people. Grows while `samples` and `mappings` are read. */
+  /** The profiles in the order of their parts, with the number of the part. Each call reads from the start. */
+  profiles(): AsyncIterable<{ readonly index: number; readonly profile: Profile }>;
+  /** What is missing or had to be left out, for people. Grows while `samples`, `mappings` and `profiles` are read. */
   readonly problems: readonly string[];
   /**
    * Compares every part with the manifest's checksum, and tells what is wrong with an archive itself. Without a manifest nothing can
@@ -96,6 +99,7 @@ export async function openPack(path: string): Promise<Pack> {
     read: (part) => source.read(part),
     samples: () => readSamples(source, readings, note),
     mappings: () => readSnapshots(source, note),
+    profiles: () => readProfiles(source, note),
     get problems() {
       return [...problems.values()];
     },
@@ -120,6 +124,16 @@ async function* readSnapshots(source: PartSource, note: Note): AsyncGenerator<Ma
   for (const part of source.parts.filter(({ kind }) => kind === "mappings")) {
     const snapshot = await readJson(source, part, MappingSnapshot, note);
     if (snapshot !== undefined) yield snapshot;
+  }
+}
+
+async function* readProfiles(
+  source: PartSource,
+  note: Note,
+): AsyncGenerator<{ readonly index: number; readonly profile: Profile }> {
+  for (const part of source.parts.filter(({ kind }) => kind === "profile")) {
+    const profile = await readJson(source, part, Profile, note);
+    if (profile !== undefined) yield { index: part.index, profile };
   }
 }
 

@@ -1,4 +1,4 @@
-/** Profiles as a tree, for flame graphs; and the answer to "whose is it?", which must never be an allocator's name. */
+/** Profiles as a tree, for flame graphs. */
 import type { Profile, ProfileFrame } from "../api/profile.ts";
 import { frameLabel } from "./folded.ts";
 
@@ -65,39 +65,4 @@ function settled({ frame, name, total, self, children }: Growing): FlameNode {
     self,
     children: [...children.values()].map(settled).toSorted((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1)),
   };
-}
-
-export interface Owner {
-  readonly function: string;
-  readonly library: string | undefined;
-  /** The nearest caller that has a name and is no plumbing. */
-  readonly caller: string | undefined;
-  readonly weight: number;
-  readonly percent: number;
-}
-
-/**
- * Who is innermost but for plumbing, by weight: the places to look at first. Samples of which every place is plumbing or without a name belong to nobody
- * and only make the shares of the others smaller.
- */
-export function ownersOf(profile: Profile): Owner[] {
-  const found = new Map<string, { owner: Omit<Owner, "weight" | "percent">; weight: number }>();
-  let all = 0;
-  for (const process of profile.processes)
-    for (const stack of process.stacks) {
-      all += stack.weight;
-      const frames = stack.frames.flatMap((at) => profile.frames[at] ?? []).toReversed();
-      const at = frames.findIndex((frame) => frame.plumbing !== true && frame.function !== undefined);
-      const frame = frames[at];
-      if (frame?.function === undefined) continue;
-      const caller = frames.slice(at + 1).find((f) => f.plumbing !== true && f.function !== undefined)?.function;
-      const owner = { function: frame.function, library: frame.library, caller };
-      const key = JSON.stringify(owner);
-      const known = found.get(key) ?? { owner, weight: 0 };
-      known.weight += stack.weight;
-      found.set(key, known);
-    }
-  return [...found.values()]
-    .map(({ owner, weight }) => ({ ...owner, weight, percent: all === 0 ? 0 : Math.round((weight * 100) / all) }))
-    .toSorted((a, b) => b.weight - a.weight || (a.function < b.function ? -1 : 1));
 }

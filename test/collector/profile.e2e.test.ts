@@ -11,8 +11,9 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Profile } from "../../src/api/profile.ts";
 import { takeProfiles, type ProfileOutcome } from "../../src/collector/profile/stage.ts";
-import { flameTree, ownersOf, type FlameNode } from "../../src/profile/flametree.ts";
+import { flameTree, type FlameNode } from "../../src/profile/flametree.ts";
 import { foldedText } from "../../src/profile/folded.ts";
+import { ownersOf } from "../../src/profile/owners.ts";
 import { pprofOf } from "../../src/profile/pprof.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 

@@ -9,6 +9,7 @@ import {
   deployEater,
   evict,
   freshNamespace,
+  inStore,
   kill,
   killChild,
   kubectl,
@@ -43,21 +44,6 @@ function latencies(seen: Witness, workloads: readonly string[]): { opened: numbe
 function figures(what: string, numbers: readonly number[]): string {
   const ms = (share: number): string => `${Math.round(percentile(numbers, share))} ms`;
   return `${what}: median ${ms(0.5)}, p99 ${ms(0.99)}, n = ${numbers.length}`;
-}
-
-/** A file of the evidence store, as the operator that leads has it. */
-async function inStore(path: string): Promise<string> {
-  const print = `process.stdout.write(require("node:fs").readFileSync("/var/lib/oomscope/${path}"))`;
-  return kubectl(
-    "-n",
-    "oomscope-system",
-    "exec",
-    "deployment/oomscope-operator",
-    "--",
-    "/usr/local/bin/node",
-    "-e",
-    print,
-  );
 }
 
 describe("kills on a real node", () => {

@@ -29,10 +29,26 @@ export async function kubectl(...args: readonly string[]): Promise<string> {
   return stdout;
 }
 
+/** @param manifest an object, or YAML as text */
 export async function apply(manifest: unknown): Promise<void> {
   const child = run(KUBECTL, ["--kubeconfig", KUBECONFIG, "apply", "--server-side", "--force-conflicts", "-f", "-"]);
-  child.child.stdin?.end(JSON.stringify(manifest));
+  child.child.stdin?.end(typeof manifest === "string" ? manifest : JSON.stringify(manifest));
   await child;
+}
+
+/** A file of the evidence store, as the operator that leads has it. */
+export async function inStore(path: string): Promise<string> {
+  const print = `process.stdout.write(require("node:fs").readFileSync("/var/lib/oomscope/${path}"))`;
+  return kubectl(
+    "-n",
+    "oomscope-system",
+    "exec",
+    "deployment/oomscope-operator",
+    "--",
+    "/usr/local/bin/node",
+    "-e",
+    print,
+  );
 }
 
 /** What the API server says to an eviction that is not carried out. */

@@ -2,8 +2,9 @@
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { Profile } from "../../src/api/profile.ts";
-import { flameTree, ownersOf } from "../../src/profile/flametree.ts";
+import { flameTree } from "../../src/profile/flametree.ts";
 import { foldedText } from "../../src/profile/folded.ts";
+import { ownersOf } from "../../src/profile/owners.ts";
 import { pprofOf } from "../../src/profile/pprof.ts";
 
 const PROFILE: Profile = Profile.parse({
@@ -80,20 +81,6 @@ test("the tree of a flame graph adds up", () => {
     node.children.forEach(check);
   };
   check(tree);
-});
-
-test("an allocator is never an owner; who called it is", () => {
-  expect(ownersOf(PROFILE)).toEqual([
-    { function: "tiff_decode_tiles", library: "libimgdecode.so", caller: "work", weight: 900, percent: 75 },
-    {
-      function: "allocate_decode_buffer",
-      library: "libimgdecode.so",
-      caller: "tiff_decode_tiles",
-      weight: 260,
-      percent: 22,
-    },
-    { function: "handle", library: undefined, caller: undefined, weight: 20, percent: 2 },
-  ]);
 });
 
 test("a part that was tampered with breaks nothing", () => {
