@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { Clock } from "../seams.ts";
 import { listFolder, tryReadText } from "./hostfiles.ts";
-import { MAX_PIDS, pidsOf, podOfProcess, type Hierarchy } from "./podcgroups.ts";
+import { type ListedPids, MAX_PIDS, pidsOf, podOfProcess, type Hierarchy } from "./podcgroups.ts";
 
 export interface Owner {
   readonly podUid: string;
@@ -13,8 +13,8 @@ export interface Owner {
 }
 
 export interface Membership {
-  /** Pids in the container's cgroup and below it, lowest first, and how many were left out. */
-  pidsOf(path: string, owner: Owner): Promise<{ readonly pids: readonly number[]; readonly omitted: number }>;
+  /** Pids in the container's cgroup and below it, lowest first, and what was left out. */
+  pidsOf(path: string, owner: Owner): Promise<ListedPids>;
   /** Whether the process is in the container now. A pid that was given to somebody else is not. */
   holds(pid: number, owner: Owner): Promise<boolean>;
   /** Begins a new sample: processes that came meanwhile are looked up. */
@@ -68,7 +68,7 @@ export function createMembership(proc: string, hierarchy: Hierarchy, clock: Cloc
       if (told.pids.length > 0) return told;
       index ??= build();
       const pids = ((await index).get(keyOf(owner)) ?? []).toSorted((a, b) => a - b);
-      return { pids: pids.slice(0, MAX_PIDS), omitted: Math.max(0, pids.length - MAX_PIDS) };
+      return { pids: pids.slice(0, MAX_PIDS), omitted: Math.max(0, pids.length - MAX_PIDS), cut: told.cut };
     },
     holds: async (pid, owner) => (await ownerOf(pid)) === keyOf(owner),
     renew: () => {
