@@ -42,7 +42,7 @@ export async function readText(path: string, maxBytes: number): Promise<string> 
   }
 }
 
-/** The kernel's ways to say that a file of its own has no content for this reader. ENAMETOOLONG: /proc/PID/cgroup of who hides in cgroups nested beyond PATH_MAX. */
+/** The kernel's ways to say that a file of its own has no content for this reader. ENAMETOOLONG: /proc/PID/cgroup, where cgroups are nested beyond PATH_MAX (Linux before 6.8). */
 const NO_CONTENT: ReadonlySet<string> = new Set(["EINVAL", "EOPNOTSUPP", "ENAMETOOLONG"]);
 
 /** The same; undefined when the file is not there, may not be read, or has nothing to read. */

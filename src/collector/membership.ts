@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Clock } from "../seams.ts";
 import { listFolder, tryReadText } from "./hostfiles.ts";
 import { type ListedPids, MAX_PIDS, pidsOf, podOfProcess, type Hierarchy } from "./podcgroups.ts";
+import { livingFolder, parseStat, type ProcessFolder } from "./procfs.ts";
 
 export interface Owner {
   readonly podUid: string;
@@ -21,6 +22,7 @@ export interface Membership {
   renew(): void;
 }
 
+const STAT_BYTES = 4096;
 const CGROUP_FILE_BYTES = 64 * 1024;
 /** Processes hardly ever move between cgroups, so a look-up is believed for this long. A wrong one is found by {@link Membership.holds}. */
 const BELIEVED_MS = 30_000;
@@ -28,7 +30,14 @@ const NOBODY = "";
 
 /** The path of a process in the hierarchy that accounts memory, as the reader's cgroup namespace shows it; undefined: gone, or there is none. */
 export async function memoryPathOf(proc: string, pid: number, version: 1 | 2): Promise<string | undefined> {
-  return memoryPath((await tryReadText(join(proc, String(pid), "cgroup"), CGROUP_FILE_BYTES)) ?? "", version);
+  const pathOf = async (folder: ProcessFolder): Promise<string | undefined> =>
+    memoryPath((await tryReadText(join(proc, String(folder), "cgroup"), CGROUP_FILE_BYTES)) ?? "", version);
+  const path = await pathOf(pid);
+  if (path !== "/" || version === 2) return path;
+  // v1 tells the root for a main thread that has ended, also while the rest of its process lives where it was (proc_cgroup_show).
+  const main = parseStat((await tryReadText(join(proc, String(pid), "stat"), STAT_BYTES)) ?? "");
+  const living = main?.state === "Z" ? await livingFolder(proc, { ...main, pid }) : undefined;
+  return living === undefined ? path : pathOf(living.folder);
 }
 
 export function createMembership(proc: string, hierarchy: Hierarchy, clock: Clock): Membership {

@@ -140,15 +140,13 @@ const MAX_THREADS = 64;
 export async function livingFolder(
   proc: string,
   main: Pick<ProcessIdentity, "pid" | "state" | "threads">,
-  clock: Clock,
 ): Promise<{ readonly folder: ProcessFolder; readonly state: string } | undefined> {
   if (main.state !== "Z") return { folder: main.pid, state: main.state };
   if (main.threads <= 1) return undefined;
   for (const name of (await listFolder(`${proc}/${main.pid}/task`)).slice(0, MAX_THREADS)) {
     if (!/^[1-9]\d{0,9}$/.test(name)) continue;
     const folder = `${main.pid}/task/${name}`;
-    const text = await within(tryReadText(`${proc}/${folder}/stat`, SMALL), READ_TIMEOUT_MS, clock);
-    const state = text === undefined ? undefined : parseStat(text)?.state;
+    const state = parseStat((await tryReadText(`${proc}/${folder}/stat`, SMALL)) ?? "")?.state;
     if (state !== undefined && state !== "Z" && state !== "X") return { folder, state };
   }
   return undefined;
@@ -164,7 +162,7 @@ export async function readProcess(proc: string, pid: number, clock: Clock): Prom
   try {
     const before = parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), READ_TIMEOUT_MS, clock));
     if (before === undefined) return undefined;
-    const living = await livingFolder(proc, { ...before, pid }, clock);
+    const living = await livingFolder(proc, { ...before, pid });
     const folder = living?.folder ?? pid;
     const status = parseStatus(await within(readText(`${proc}/${folder}/status`, SMALL), READ_TIMEOUT_MS, clock));
     const after = parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), READ_TIMEOUT_MS, clock));

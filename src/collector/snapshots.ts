@@ -228,7 +228,7 @@ async function incarnationOf(proc: string, pid: number, clock: Clock): Promise<I
       .join(" ");
     if (identity === undefined) return undefined;
     const { startTicks, state } = identity;
-    const living = await livingFolder(proc, { ...identity, pid }, clock);
+    const living = await livingFolder(proc, { ...identity, pid });
     return { startTicks, state: living?.state ?? state, folder: living?.folder, image };
   } catch (error) {
     if (isGone(error) || isDenied(error) || error instanceof ReadTimedOut) return undefined;
