@@ -352,6 +352,8 @@ test("1,000 processes and a fork storm: bounded, counted, and the victim beside 
     const container = sample.pods[0]?.containers[0];
     expect(container?.processes.length).toBeLessThanOrEqual(512);
     expect(container?.processesOmitted).toBeGreaterThanOrEqual(488);
+    // In a pid namespace of their own they have numbers of their own, and none of those is taken for a pid.
+    expect(container?.processes.some(({ pid, innerPid }) => innerPid !== undefined && innerPid < pid)).toBe(true);
     expect(processesOf(sample, victim).map(({ pid }) => pid)).toEqual([victimPid]);
   }
   expectVictimWhole(samples[0]);
@@ -478,6 +480,6 @@ test("all of it at once, by the command line as a process of its own: its memory
   expect(text).not.toContain(CANARY);
   expect(samples[0]?.local?.processes).toHaveLength(512);
   expect(samples[0]?.local?.processesOmitted).toBeGreaterThan(488);
-  // The Job without a profile has 256 MiB.
-  expect(manifest.cost.peakRssBytes).toBeLessThan(256 * MIB);
+  // What the Job without a profile may use.
+  expect(manifest.cost.peakRssBytes).toBeLessThan(160 * MIB);
 });
