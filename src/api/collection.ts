@@ -220,6 +220,8 @@ export const OomTask = z.object({
 export const OomReport = z.object({
   /** Milliseconds after boot of its first line. */
   bootMs: z.number(),
+  /** Milliseconds after boot of the record that names the victim: the same in every reading of the log, also when the first lines are gone. */
+  anchorMs: z.number().optional(),
   /** Wall-clock time, computed from the boot time; as good as the clock then was. */
   time: z.string().optional(),
   constraint: z

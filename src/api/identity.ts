@@ -19,6 +19,24 @@ export function killId(kill: KillIdentity): string {
   );
 }
 
+export interface ReportIdentity {
+  readonly podUid: string;
+  readonly containerId: string;
+  readonly pid: number;
+  /** Whole milliseconds after boot of the record that names the victim: the same in every reading of the log. */
+  readonly bootMs: number;
+}
+
+/** Twelve hex digits that identify one report of the kernel. A container id is never used twice, so the boot is part of it. */
+export function reportId({ podUid, containerId, pid, bootMs }: ReportIdentity): string {
+  return hash(["report", podUid, containerId, pid, bootMs], 12);
+}
+
+/** Twelve hex digits that say: the end of this container was counted as a kill, though its entry is no longer kept. */
+export function endId(podUid: string, containerId: string): string {
+  return hash(["end", podUid, containerId], 12);
+}
+
 const MAX_NAME = 63;
 const HASH_LENGTH = 8;
 
@@ -37,7 +55,7 @@ export function collectionName(investigationUid: string, purpose: string, attemp
   return `oomc-${hash(["collection", investigationUid, purpose], 10)}-${attempt}`;
 }
 
-function hash(parts: readonly string[], length: number): string {
+function hash(parts: readonly (string | number)[], length: number): string {
   // JSON keeps the parts apart: no two lists have the same text.
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, length);
 }

@@ -129,21 +129,29 @@ export const KillSource = z.enum(["PodStatus", "KernelLog", "CgroupEvents", "Evi
 
 export const Kill = z.object({
   id: ShortHash.describe(
-    "Identity of the kill: a hash of pod uid, container, container id (or restart count) and finish time.",
+    "Identity of the kill: a hash of pod uid, container, container id (or restart count) and finish time; where only the kernel told of it, of pod uid, container id, pid and time after boot.",
   ),
   pod: z
     .object({ name: ObjectName.describe("Its name."), uid: z.string().max(64).describe("Its uid.") })
     .describe("The pod, by name and uid."),
-  container: z.string().max(63).optional().describe("The container that was killed; absent for an eviction."),
+  container: z
+    .string()
+    .max(63)
+    .optional()
+    .describe(
+      "The container that was killed; absent for an eviction, and where only the kernel's log tells of a container whose name is not known any more.",
+    ),
   containerType: z
     .enum(["Container", "InitContainer", "Sidecar", "EphemeralContainer"])
     .optional()
     .describe("Where the container stands in the pod. A Sidecar is an init container that restarts always."),
-  containerId: z.string().max(128).optional().describe("The runtime's id of the dead container, without its scheme."),
+  containerId: z.string().max(128).optional().describe("The runtime's id of the container, without its scheme."),
   node: z.string().max(253).optional().describe("The node it ran on."),
-  time: Time.describe("When it ended, by the clock of the node."),
+  time: Time.describe(
+    "When the container ended, by the clock of the node; where pod status does not tell of it, when the kernel killed.",
+  ),
   restartCount: Int.optional().describe("Restart count of the container after the kill."),
-  exitCode: Int.optional().describe("Exit code of the container."),
+  exitCode: Int.optional().describe("Exit code of the container; absent where it went on or pod status does not tell."),
   limitBytes: Int.optional().describe("Memory limit of the container in bytes; absent where there is none."),
   revision: z.string().max(128).optional().describe("The workload's revision that the pod belongs to."),
   classification: KillClassification.describe("What kind of kill it was."),
@@ -153,9 +161,11 @@ export const Kill = z.object({
       pid: Int.describe("Process id in the node's namespace."),
       comm: z.string().max(64).describe("Name of the process as the kernel had it."),
       anonBytes: Int.optional().describe("Its anonymous resident memory when it was killed, in bytes."),
+      bootMs: Int.optional().describe("Milliseconds after the node's boot at which the kernel named it."),
+      time: Time.optional().describe("The same moment, computed from the boot time of the node."),
     })
     .optional()
-    .describe("The process the kernel chose, from its own report."),
+    .describe("The process that the kernel chose, from its own report."),
 });
 export type Kill = z.infer<typeof Kill>;
 
@@ -431,7 +441,9 @@ export const MemoryInvestigationStatus = z.object({
     .array(z.string().max(24))
     .max(MAX_LEDGER)
     .optional()
-    .describe("Identities of all kills counted here whose pod still exists; a kill is counted once.")
+    .describe(
+      "Identities of all kills counted here, and of the kernel's reports of them, whose pod still exists; a kill is counted once.",
+    )
     .meta(listSet),
   preserved: PreservedPod.optional().describe("The pod that was kept for evidence."),
   collections: z

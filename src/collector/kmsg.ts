@@ -93,6 +93,7 @@ export function createReportParser(pageSize: number, scope: ReportScope): Report
         close();
         done = anchorOf(open !== undefined && isNear(open, usec) ? open : draft(usec), anchor[1]);
         done.lastUsec = usec;
+        if (usec !== undefined) done.anchorMs = usec / 1000;
         open = undefined;
         return;
       }

@@ -31,7 +31,21 @@ export function victimsOf(reports: readonly OomReport[]): KernelVictim[] {
         // The limit that was hit belongs to the container only when the two paths are one.
         podLimit: !report.global && report.oomMemcg !== report.taskMemcg,
         global: report.global,
+        group: report.group,
+        ...timesOf(report),
       },
     ];
   });
 }
+
+/** The report's own time is that of its first line; the kill is told of by a later one. What no clock can show is left out. */
+function timesOf({ anchorMs, bootMs, time }: OomReport): Pick<KernelVictim, "bootMs" | "time"> {
+  if (anchorMs === undefined || time === undefined) return {};
+  const at = Math.round(Date.parse(time) + anchorMs - bootMs);
+  const killed = Math.round(anchorMs);
+  if (!(at >= 0 && at < YEAR_10000_MS) || !(killed >= 0 && killed < YEAR_10000_MS)) return {};
+  return { bootMs: killed, time: new Date(at).toISOString() };
+}
+
+/** RFC 3339 ends here. */
+const YEAR_10000_MS = Date.UTC(10_000, 0);

@@ -6,6 +6,7 @@ import type { World } from "./reconcile.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
 import type { Notice } from "../incident/actions.ts";
 import type { CollectorSettings } from "../incident/collectorjob.ts";
+import { freshKills } from "../incident/ledger.ts";
 import { keyText, type Refused, type TargetKind, type WorkloadKey } from "../incident/observation.ts";
 import type { Clock } from "../seams.ts";
 import type { Settings } from "../settings.ts";
@@ -107,8 +108,7 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
         },
         { force: true },
       );
-      const known = new Set(investigation.status?.ledger ?? []);
-      for (const kill of status.kills ?? []) if (!known.has(kill.id)) metrics.kill(kill.classification);
+      for (const kill of freshKills(investigation.status?.kills, status.kills)) metrics.kill(kill.classification);
       if (status.result !== undefined && investigation.status?.result === undefined) metrics.ended(status.result);
       noteWrite(written);
     },

@@ -5,7 +5,7 @@ import type { Kill, MemoryInvestigation, TargetRef } from "../api/memoryinvestig
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { killsOf, opensInvestigation } from "./kills.ts";
-import { confirmKills, knownKills } from "./ledger.ts";
+import { knownKills, toldByKernel } from "./ledger.ts";
 import type { Observation, TargetKind } from "./observation.ts";
 import { revisionOf } from "./revisions.ts";
 
@@ -21,13 +21,17 @@ export interface Intake {
 /** How soon kills that found no place are looked at again. */
 const WAIT_FOR_PLACE_MS = 30_000;
 
+/** All kills that pod status shows of the workload, counted or not. */
+export function shownKills(seen: Observation): Kill[] {
+  return seen.pods.flatMap((pod) => killsOf(pod, revisionOf(pod, seen)));
+}
+
 /** Kills that pod status shows and that nobody has counted yet, oldest first. */
-export function newKills(seen: Observation): Kill[] {
+function newKills(seen: Observation): Kill[] {
   const known = knownKills(seen.investigations);
-  const kills = seen.pods.flatMap((pod) => killsOf(pod, revisionOf(pod, seen)));
-  const victims = Object.values(seen.kernelVictims).flat();
-  return confirmKills(kills, victims)
+  return shownKills(seen)
     .filter((kill) => !known.has(kill.id) && !seen.settled.has(kill.id) && kill.time >= seen.horizon)
+    .filter((kill) => !seen.investigations.some((i) => toldByKernel(kill, i.status?.kills ?? [])))
     .toSorted((a, b) => a.time.localeCompare(b.time) || a.id.localeCompare(b.id));
 }
 

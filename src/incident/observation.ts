@@ -234,6 +234,12 @@ export interface KernelVictim {
   /** The limit belonged to the pod or to something above it, not to the container. */
   readonly podLimit: boolean;
   readonly global: boolean;
+  /** All of the container was killed with it (memory.oom.group). */
+  readonly group: boolean;
+  /** Whole milliseconds after boot. A report without both times is too little to count a kill by. */
+  readonly bootMs?: number;
+  /** RFC 3339 with milliseconds, by the clock of the node, as good as its boot time. */
+  readonly time?: string;
 }
 
 /** `namespace/Kind/name`, as used for the queue. */

@@ -4,6 +4,7 @@
  */
 import {
   MAX_TIMELINE,
+  type Kill,
   type MemoryInvestigation,
   type MemoryInvestigationStatus,
   type Result,
@@ -13,10 +14,11 @@ import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { planCollecting, type CollectingStep } from "./collecting.ts";
 import { clip, timeText, withFacts, type Fact } from "./conditions.ts";
-import { endedAt, planIntake } from "./intake.ts";
-import { confirmKills, countKills } from "./ledger.ts";
+import { endedAt, planIntake, shownKills } from "./intake.ts";
+import { countKills, freshKills } from "./ledger.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
 import { guardName, planPreservation, releaseAction, type PreservationStep } from "./preservation.ts";
+import { reportsFor } from "./reports.ts";
 
 /** What to do about one investigation. */
 export interface InvestigationPlan {
@@ -82,12 +84,12 @@ function planOne(
   seen: Observation,
   investigation: MemoryInvestigation,
   active: MemoryInvestigation | undefined,
-  joined: Parameters<typeof countKills>[1],
+  joined: readonly Kill[],
   now: Date,
 ): Step {
   if (investigation.metadata.deletionTimestamp !== undefined) return planDeletion(seen, investigation);
 
-  const counted = withKills(seen, investigation, joined);
+  const counted = withKills(seen, investigation, active, joined);
   if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
   if (investigation !== active) {
     return draft(
@@ -126,32 +128,32 @@ function planOne(
   return planActive(seen, counted, policy, now);
 }
 
-/** The investigation with its kills counted; all later steps read the status from here. */
+/**
+ * The investigation with its kills counted; all later steps read the status from here. The kernel's reports are counted for the active one only:
+ * also in the pass that ends it, because they come with the finding.
+ */
 function withKills(
   seen: Observation,
   investigation: MemoryInvestigation,
-  joined: Parameters<typeof countKills>[1],
+  active: MemoryInvestigation | undefined,
+  joined: readonly Kill[],
 ): MemoryInvestigation {
   const livePods = new Set(seen.pods.map((pod) => pod.uid));
   const before = investigation.status ?? {};
-  let status = countKills(before, joined, livePods);
-  const victims = (status.collections ?? []).flatMap((c) => seen.kernelVictims[c.id] ?? []);
-  if (victims.length > 0 && status.kills !== undefined)
-    status = { ...status, kills: confirmKills(status.kills, victims) };
-  if (status.killCount !== before.killCount) {
-    status = withEntries(
-      status,
-      joined.slice(-4).map((kill) => ({
-        time: kill.time,
-        event: kill.classification,
-        message: clip(
-          `${kill.container ?? "pod"} of ${kill.pod.name}${kill.node === undefined ? "" : ` on ${kill.node}`}`,
-          256,
-        ),
-      })),
-    );
-  }
-  return { ...investigation, status };
+  const shown = shownKills(seen);
+  const reports = investigation === active ? reportsFor(seen, investigation, shown, joined) : [];
+  const status = countKills(before, { joined, shown, reports }, livePods);
+  const told = freshKills(before.kills, status.kills).slice(-MAX_TOLD);
+  return { ...investigation, status: withEntries(status, told.map(killEntry)) };
+}
+
+/** A storm of kills fills no timeline: only this many of one pass are told there. */
+const MAX_TOLD = 4;
+
+function killEntry(kill: Kill): TimelineEntry {
+  const where = kill.node === undefined ? "" : ` on ${kill.node}`;
+  const message = `${kill.container ?? "pod"} of ${kill.pod.name}${where}`;
+  return { time: kill.time, event: kill.classification, message: clip(message, 256) };
 }
 
 function policyFor(seen: Observation, investigation: MemoryInvestigation): Observation["policy"] {

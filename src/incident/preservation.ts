@@ -68,7 +68,11 @@ function keptBefore(seen: Observation, investigation: MemoryInvestigation): stri
     const itsRevision = revisionOf(pod, seen);
     if (revision !== undefined && itsRevision !== undefined && itsRevision !== revision) continue;
     const killed = seen.investigations.some((i) =>
-      i.status?.kills?.some((kill) => kill.pod.uid === preserved.uid && kill.time >= preserved.since),
+      i.status?.kills?.some(
+        // A container that has lost a child still holds the rest.
+        (kill) =>
+          kill.pod.uid === preserved.uid && kill.time >= preserved.since && kill.classification !== "ChildKilled",
+      ),
     );
     if (!killed)
       return `Pod ${preserved.pod} of the same revision is kept already, by ${metadata.name}; another would show no more`;
@@ -392,8 +396,15 @@ function resume(
 
 /** A preserved pod may still be killed, by requests that were under way or by its own growth: then it shows less, and says so. */
 function killedSince(investigation: MemoryInvestigation, preserved: PreservedPod): PreservedPod {
-  const kill = investigation.status?.kills?.findLast((k) => k.pod.uid === preserved.uid && k.time >= preserved.since);
+  const kills = (investigation.status?.kills ?? []).filter(
+    (k) => k.pod.uid === preserved.uid && k.time >= preserved.since,
+  );
+  const kill = kills.findLast((k) => k.classification !== "ChildKilled") ?? kills.at(-1);
   if (kill === undefined) return preserved;
+  if (kill.classification === "ChildKilled") {
+    const cannotShow = `A process of its container ${kill.container ?? ""} was killed at ${kill.time}, after the pod was chosen: what that process held is gone; the container goes on.`;
+    return { ...preserved, cannotShow };
+  }
   return {
     ...preserved,
     cannotShow: `Its container ${kill.container ?? ""} was killed at ${kill.time}, after the pod was chosen: the memory it was kept for is gone. What remains: the pod's cgroup counters, emptyDir volumes, and what the pod was measured at before.`,

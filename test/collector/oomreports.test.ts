@@ -54,6 +54,7 @@ function syslogOf(kmsg: string, caller = ""): KernelRecord[] {
 test("a report of cgroup v1 on 6.18: every field", () => {
   expect(only(records(V1))).toEqual({
     bootMs: 1_652_391.231,
+    anchorMs: 1_652_391.651,
     constraint: "CONSTRAINT_MEMCG",
     global: false,
     group: false,
@@ -287,6 +288,13 @@ test("a log whose beginning is overwritten gives the report without its head", (
   const report = only(records(V1.slice(V1.indexOf("6,623,"))));
   expect(report).toMatchObject({ podUid: POD, containerId: CONTAINER, tasks: [], victim: { pid: 3951 } });
   expect(report).not.toHaveProperty("usageBytes");
+});
+
+test("the record that names the victim has the same time in whatever reading of the log", () => {
+  const whole = only(records(V1));
+  const cut = only(records(V1.slice(V1.indexOf("6,623,"))));
+  expect(cut.bootMs).not.toBe(whole.bootMs);
+  expect([cut.anchorMs, only(syslogOf(V1)).anchorMs]).toEqual([whole.anchorMs, whole.anchorMs]);
 });
 
 test("what was said long before the anchor is not taken for its report", () => {

@@ -1,6 +1,8 @@
 /** Real kills by a real kernel under a real kubelet: each is counted once, and a sibling is kept within a second. */
+import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Context } from "../../src/api/collection.ts";
+import type { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
 import {
   accounts,
   apply,
@@ -8,6 +10,7 @@ import {
   evict,
   freshNamespace,
   kill,
+  killChild,
   kubectl,
   percentile,
   policy,
@@ -146,6 +149,30 @@ describe("kills on a real node", () => {
     );
     expect(warned).toBe("");
   });
+
+  // On cgroup v2 the kubelet has the whole container killed with the child (memory.oom.group): then there is no such kill.
+  test.skipIf(existsSync("/sys/fs/cgroup/cgroup.controllers"))(
+    "a child that is killed under a living main process is counted by the kernel's report, beside the kill that pod status shows",
+    async () => {
+      await deployEater(NAMESPACE, "child", 1);
+      await ready(NAMESPACE, ["child"]);
+      const victim = seen.pods("child")[0]?.name ?? "";
+      await killChild(NAMESPACE, victim);
+      expect(seen.podNamed(victim)?.containers.map((c) => c.restartCount)).toEqual([0]);
+      await kill(NAMESPACE, victim);
+      const ended = (): MemoryInvestigation | undefined =>
+        [...seen.investigations.values()]
+          .map(({ latest }) => latest)
+          .find((i) => i.spec.targetRef.name === "child" && i.status?.result !== undefined);
+      await until("its investigation has ended", 180, () => ended() !== undefined);
+      const { killCount, kills = [] } = ended()?.status ?? {};
+      expect({ killCount, kills: kills.map((k) => [k.classification, ...k.sources].join(" ")).toSorted() }).toEqual({
+        killCount: 2,
+        kills: ["ChildKilled KernelLog", "ContainerKilled PodStatus KernelLog"],
+      });
+      expect(new Set(kills.map((k) => k.containerId)).size).toBe(1);
+    },
+  );
 
   test("its pack says what the API server knew before and after, and lines the kill up with what was measured", async () => {
     const { latest } = [...seen.investigations.values()][0] ?? {};
