@@ -10,7 +10,6 @@ import { codeOf, isDenied, type HostRoots } from "../collector/hostfiles.ts";
 import { memoryHierarchy, pidsOf } from "../collector/podcgroups.ts";
 import { nameText } from "../diagnosis/words.ts";
 
-const LEVELS = 8;
 /** Of a cgroup's processes; all of one service mostly have the same owner. */
 const MAX_TRIED = 32;
 
@@ -42,7 +41,7 @@ async function someProcesses(roots: HostRoots, target: LocalTarget): Promise<rea
   if (target.kind === "Process") return [target.pid];
   const hierarchy = await memoryHierarchy(roots.cgroup);
   if (hierarchy === undefined) return [];
-  return (await pidsOf(join(hierarchy.root, target.path), LEVELS)).pids.slice(0, MAX_TRIED);
+  return (await pidsOf(join(hierarchy.root, target.path))).pids.slice(0, MAX_TRIED);
 }
 
 /** The error of opening it for reading; undefined when it may be read. */

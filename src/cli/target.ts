@@ -145,7 +145,7 @@ async function cgroupAt(hierarchy: Hierarchy, path: string, name: string, title:
         : `${shown(path)} has no memory files that may be read: on cgroup v2 its parent must have "memory" in cgroup.subtree_control`,
     );
   }
-  const { pids, omitted } = await pidsOf(join(hierarchy.root, path), MAX_DEPTH);
+  const { pids, omitted } = await pidsOf(join(hierarchy.root, path));
   const notes =
     pids.length === 0
       ? ["there is no process in it now"]

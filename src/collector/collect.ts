@@ -285,12 +285,12 @@ async function readReports(
   const notes = log.note === undefined ? found.notes : [...found.notes, log.note];
   const reports = [...found.reports];
   const processes = (sample?.pods ?? []).flatMap((pod) => pod.containers.flatMap((c) => c.processes));
-  const pids = [...processes, ...(sample?.local?.processes ?? [])].map(({ pid }) => pid);
+  const living = [...processes, ...(sample?.local?.processes ?? [])];
   // The newest say most, and each costs a search through files.
   for (let at = reports.length - 1; at >= Math.max(0, reports.length - MAX_PLACES); at--) {
     const report = reports[at];
     const code = report === undefined ? undefined : parser.codeOf(report);
-    const userPlace = code === undefined ? undefined : await findUserPlace(options.roots.proc, pids, code);
+    const userPlace = code === undefined ? undefined : await findUserPlace(options.roots.proc, living, code);
     if (report === undefined || userPlace === undefined) continue;
     // The place says all that the address does, and a process forked from the same parent still has that address.
     const { userIp: _userIp, ...rest } = report;

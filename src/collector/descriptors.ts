@@ -8,6 +8,7 @@
 import { opendirSync, readlinkSync, statSync } from "node:fs";
 import type { ProcessReading } from "../api/collection.ts";
 import { codeOf, isDenied, isGone } from "./hostfiles.ts";
+import type { ProcessFolder } from "./procfs.ts";
 
 /** Names that are listed of one process; the kernel makes an entry of its cache for each. */
 const MAX_LISTED = 4096;
@@ -19,7 +20,7 @@ const MAX_LOOKED_PER_SAMPLE = 8192;
 export interface Descriptors {
   /** Begins a new sample. */
   renew(): void;
-  of(pid: number): Pick<ProcessReading, "descriptors" | "descriptorsSkipped">;
+  of(folder: ProcessFolder): Pick<ProcessReading, "descriptors" | "descriptorsSkipped">;
 }
 
 export function createDescriptors(proc: string): Descriptors {
@@ -28,16 +29,16 @@ export function createDescriptors(proc: string): Descriptors {
     renew: () => {
       room = MAX_LOOKED_PER_SAMPLE;
     },
-    of: (pid) => {
+    of: (folder) => {
       if (room <= 0) return { descriptorsSkipped: "TooMany" };
       try {
-        const { open, names } = list(`${proc}/${pid}/fd`);
+        const { open, names } = list(`${proc}/${folder}/fd`);
         const kinds: Record<string, number> = {};
         let looked = 0;
         let denied = false;
         const step = Math.max(1, Math.ceil(names.length / Math.min(MAX_LOOKED, room)));
         for (let i = 0; i < names.length; i += step) {
-          const kind = kindAt(`${proc}/${pid}/fd/${names[i]}`);
+          const kind = kindAt(`${proc}/${folder}/fd/${names[i]}`);
           denied = kind === "denied";
           if (denied) break;
           if (kind === undefined) continue;

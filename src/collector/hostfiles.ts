@@ -42,13 +42,15 @@ export async function readText(path: string, maxBytes: number): Promise<string> 
   }
 }
 
-/** The same; undefined when the file is not there or may not be read. */
+/** The kernel's ways to say that a file of its own has no content for this reader. ENAMETOOLONG: /proc/PID/cgroup, where cgroups are nested beyond PATH_MAX (Linux before 6.8). */
+const NO_CONTENT: ReadonlySet<string> = new Set(["EINVAL", "EOPNOTSUPP", "ENAMETOOLONG"]);
+
+/** The same; undefined when the file is not there, may not be read, or has nothing to read. */
 export async function tryReadText(path: string, maxBytes: number): Promise<string | undefined> {
   try {
     return await readText(path, maxBytes);
   } catch (error) {
-    if (isGone(error) || isDenied(error) || codeOf(error) === "EINVAL" || codeOf(error) === "EOPNOTSUPP")
-      return undefined;
+    if (isGone(error) || isDenied(error) || NO_CONTENT.has(codeOf(error))) return undefined;
     throw error;
   }
 }

@@ -22,6 +22,8 @@ export interface LocalLook {
   readonly othersInCgroup?: number;
   readonly pids: readonly number[];
   readonly omitted: number;
+  /** Below its cgroup are more cgroups than were walked. */
+  readonly cut?: boolean;
   /** Whether a process that was read belongs to the target: its pid may have been given to somebody else meanwhile. */
   readonly holds: (process: ProcessReading) => Promise<boolean>;
 }
@@ -33,8 +35,6 @@ export interface LocalSelection {
   readonly scope: ReportScope;
 }
 
-/** A session or a container engine may build its tree below the cgroup that was named. */
-const LEVELS = 8;
 /** Process incarnations that are remembered, for the kernel's reports of those that are gone. */
 const MAX_REMEMBERED = 4096;
 const TICKS_PER_SECOND = 100;
@@ -64,12 +64,12 @@ function selectCgroup(
       const directory = join(hierarchy.root, path);
       const life = await folderNumber(directory);
       if (life === undefined) return undefined;
-      const { pids, omitted } = await pidsOf(directory, LEVELS);
+      const { pids, omitted, cut } = await pidsOf(directory);
       const holds = async ({ pid }: ProcessReading): Promise<boolean> => {
         const now = await memoryPathOf(proc, pid, hierarchy.version);
         return now !== undefined && isWithin(now, path);
       };
-      return { life, cgroupPath: path, pids, omitted, holds };
+      return { life, cgroupPath: path, pids, omitted, cut, holds };
     },
   };
 }
@@ -164,7 +164,7 @@ function selectProcess(
       const pids = [...members.keys()].toSorted((a, b) => a - b);
       const path = root.cgroupPath;
       const around =
-        path === undefined || hierarchy === undefined ? undefined : await pidsOf(join(hierarchy.root, path), LEVELS);
+        path === undefined || hierarchy === undefined ? undefined : await pidsOf(join(hierarchy.root, path));
       return {
         life: `${root.pid}/${root.startTicks}`,
         cgroupPath: path,

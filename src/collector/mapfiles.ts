@@ -6,6 +6,7 @@ import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import type { Clock } from "../seams.ts";
 import { ReadTimedOut, tryReadText, within } from "./hostfiles.ts";
+import type { ProcessFolder } from "./procfs.ts";
 import { createSmapsParser } from "./smaps.ts";
 
 /** The kernel gives about one page for each call, whatever the buffer. */
@@ -90,7 +91,7 @@ const MAPPINGS_PER_CALL = 6;
  */
 export async function surveyMappings(
   proc: string,
-  pid: number,
+  folder: ProcessFolder,
   clock: Clock,
 ): Promise<{ readonly mappings: number; readonly largestBytes: number } | undefined> {
   let largestBytes = 0;
@@ -104,7 +105,7 @@ export async function surveyMappings(
     );
   });
   try {
-    const read = await streamFile(`${proc}/${pid}/maps`, clock, (bytes) => parser.feed(bytes));
+    const read = await streamFile(`${proc}/${folder}/maps`, clock, (bytes) => parser.feed(bytes));
     const { mappings } = parser.end();
     return read.ended === "Whole" && mappings > 0 ? { mappings, largestBytes } : undefined;
   } catch {
@@ -115,8 +116,8 @@ export async function surveyMappings(
 const MOUNTS_BYTES = 1024 * 1024;
 
 /** Devices of the tmpfs mounts that a process sees, as a mapping shows them (`00:2f`); mountinfo has them in decimal. */
-export async function memoryDevices(proc: string, pid: number, clock: Clock): Promise<ReadonlySet<string>> {
-  const text = await within(tryReadText(`${proc}/${pid}/mountinfo`, MOUNTS_BYTES), CALL_TIMEOUT_MS, clock).catch(
+export async function memoryDevices(proc: string, folder: ProcessFolder, clock: Clock): Promise<ReadonlySet<string>> {
+  const text = await within(tryReadText(`${proc}/${folder}/mountinfo`, MOUNTS_BYTES), CALL_TIMEOUT_MS, clock).catch(
     () => undefined,
   );
   const devices = new Set<string>();

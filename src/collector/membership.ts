@@ -5,7 +5,8 @@
 import { join } from "node:path";
 import type { Clock } from "../seams.ts";
 import { listFolder, tryReadText } from "./hostfiles.ts";
-import { MAX_PIDS, pidsOf, podOfProcess, type Hierarchy } from "./podcgroups.ts";
+import { type ListedPids, MAX_PIDS, pidsOf, podOfProcess, type Hierarchy } from "./podcgroups.ts";
+import { livingFolder, parseStat, type ProcessFolder } from "./procfs.ts";
 
 export interface Owner {
   readonly podUid: string;
@@ -13,14 +14,15 @@ export interface Owner {
 }
 
 export interface Membership {
-  /** Pids in the container's cgroup and below it, lowest first, and how many were left out. */
-  pidsOf(path: string, owner: Owner): Promise<{ readonly pids: readonly number[]; readonly omitted: number }>;
+  /** Pids in the container's cgroup and below it, lowest first, and what was left out. */
+  pidsOf(path: string, owner: Owner): Promise<ListedPids>;
   /** Whether the process is in the container now. A pid that was given to somebody else is not. */
   holds(pid: number, owner: Owner): Promise<boolean>;
   /** Begins a new sample: processes that came meanwhile are looked up. */
   renew(): void;
 }
 
+const STAT_BYTES = 4096;
 const CGROUP_FILE_BYTES = 64 * 1024;
 /** Processes hardly ever move between cgroups, so a look-up is believed for this long. A wrong one is found by {@link Membership.holds}. */
 const BELIEVED_MS = 30_000;
@@ -28,7 +30,14 @@ const NOBODY = "";
 
 /** The path of a process in the hierarchy that accounts memory, as the reader's cgroup namespace shows it; undefined: gone, or there is none. */
 export async function memoryPathOf(proc: string, pid: number, version: 1 | 2): Promise<string | undefined> {
-  return memoryPath((await tryReadText(join(proc, String(pid), "cgroup"), CGROUP_FILE_BYTES)) ?? "", version);
+  const pathOf = async (folder: ProcessFolder): Promise<string | undefined> =>
+    memoryPath((await tryReadText(join(proc, String(folder), "cgroup"), CGROUP_FILE_BYTES)) ?? "", version);
+  const path = await pathOf(pid);
+  if (path !== "/" || version === 2) return path;
+  // v1 tells the root for a main thread that has ended, also while the rest of its process lives where it was (proc_cgroup_show).
+  const main = parseStat((await tryReadText(join(proc, String(pid), "stat"), STAT_BYTES)) ?? "");
+  const living = main?.state === "Z" ? await livingFolder(proc, { ...main, pid }) : undefined;
+  return living === undefined ? path : pathOf(living.folder);
 }
 
 export function createMembership(proc: string, hierarchy: Hierarchy, clock: Clock): Membership {
@@ -68,7 +77,7 @@ export function createMembership(proc: string, hierarchy: Hierarchy, clock: Cloc
       if (told.pids.length > 0) return told;
       index ??= build();
       const pids = ((await index).get(keyOf(owner)) ?? []).toSorted((a, b) => a - b);
-      return { pids: pids.slice(0, MAX_PIDS), omitted: Math.max(0, pids.length - MAX_PIDS) };
+      return { pids: pids.slice(0, MAX_PIDS), omitted: Math.max(0, pids.length - MAX_PIDS), cut: told.cut };
     },
     holds: async (pid, owner) => (await ownerOf(pid)) === keyOf(owner),
     renew: () => {

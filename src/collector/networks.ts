@@ -7,6 +7,7 @@ import { readlinkSync } from "node:fs";
 import type { NetworkReading } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
 import { codeOf, isDenied, isGone, tryReadText, within } from "./hostfiles.ts";
+import type { ProcessFolder } from "./procfs.ts";
 
 const SMALL = 4096;
 const TIMEOUT_MS = 2_000;
@@ -37,29 +38,29 @@ export interface Networks {
   /** Begins a new sample. */
   renew(): void;
   /** The inode number of the process's network namespace; undefined where it may not be known. */
-  namespaceOf(pid: number): number | undefined;
+  namespaceOf(folder: ProcessFolder): number | undefined;
   /** What was found since `renew`. */
   read(): Promise<NetworkReading[]>;
 }
 
 export function createNetworks(proc: string, clock: Clock): Networks {
-  let members = new Map<number, number>();
+  let members = new Map<number, ProcessFolder>();
   return {
     renew: () => {
       members = new Map();
     },
-    namespaceOf: (pid) => {
-      const namespace = inodeOf(`${proc}/${pid}/ns/net`);
+    namespaceOf: (folder) => {
+      const namespace = inodeOf(`${proc}/${folder}/ns/net`);
       if (namespace !== undefined && members.size < MAX_NETWORKS && !members.has(namespace))
-        members.set(namespace, pid);
+        members.set(namespace, folder);
       return namespace;
     },
     read: async () => {
       const readings: NetworkReading[] = [];
-      for (const [namespace, pid] of members) {
-        const { sockets_used, ...sockets } = select(await readSockstat(proc, pid, clock), OF_NAMESPACE);
+      for (const [namespace, folder] of members) {
+        const { sockets_used, ...sockets } = select(await readSockstat(proc, folder, clock), OF_NAMESPACE);
         // The process may have gone, and its pid may be somebody else's in another namespace.
-        if (inodeOf(`${proc}/${pid}/ns/net`) !== namespace || sockets_used === undefined) continue;
+        if (inodeOf(`${proc}/${folder}/ns/net`) !== namespace || sockets_used === undefined) continue;
         readings.push({ namespace, sockets: { used: sockets_used, ...sockets } });
       }
       return readings;
@@ -67,9 +68,9 @@ export function createNetworks(proc: string, clock: Clock): Networks {
   };
 }
 
-async function readSockstat(proc: string, pid: number, clock: Clock): Promise<Record<string, number>> {
+async function readSockstat(proc: string, folder: ProcessFolder, clock: Clock): Promise<Record<string, number>> {
   const read = (name: string): Promise<string | undefined> =>
-    within(tryReadText(`${proc}/${pid}/net/${name}`, SMALL), TIMEOUT_MS, clock).catch(() => undefined);
+    within(tryReadText(`${proc}/${folder}/net/${name}`, SMALL), TIMEOUT_MS, clock).catch(() => undefined);
   return parseSockstat(`${(await read("sockstat")) ?? ""}\n${(await read("sockstat6")) ?? ""}`);
 }
 

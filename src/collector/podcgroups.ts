@@ -21,7 +21,10 @@ const ROOT_DEPTH = 4;
 /** More processes in one container are not listed. */
 export const MAX_PIDS = 512;
 const PIDS_FILE_BYTES = 1024 * 1024;
-const NESTED_DEPTH = 4;
+/** A container may make cgroups of its own; more than these are not walked. A machine's system.slice has a hundred. */
+const MAX_CGROUPS = 1024;
+/** Below PATH_MAX of 4,096, less the name of the file: a path that is longer cannot be opened. */
+const MAX_PATH_BYTES = 4000;
 
 export interface Hierarchy {
   readonly version: 1 | 2;
@@ -163,24 +166,35 @@ function podBelowRoot(components: readonly string[]): PodOfPath {
   return { podUid: dashed(uid), ...(id === undefined ? {} : { containerId: id }) };
 }
 
+export interface ListedPids {
+  readonly pids: number[];
+  /** Processes that were seen and left out. */
+  readonly omitted: number;
+  /** There are cgroups below that were not walked, and nobody has counted who is in them. */
+  readonly cut: boolean;
+}
+
 /**
- * Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first, and how many were left out.
- * @param levels how far below
- */
-export async function pidsOf(
-  directory: string,
-  levels = NESTED_DEPTH,
-): Promise<{ readonly pids: number[]; readonly omitted: number }> {
+ * Pids in a cgroup and everything below it (systemd or another container engine inside), lowest first. The upper cgroups come first, so that who makes
+ * thousands of them hides only what lies below these. */
+export async function pidsOf(directory: string): Promise<ListedPids> {
   const pids = new Set<number>();
-  async function walk(path: string, depth: number): Promise<void> {
+  const found = [directory];
+  let cut = false;
+  for (let next = 0; next < found.length; next++) {
+    const path = found[next] ?? directory;
     const text = await tryReadText(join(path, "cgroup.procs"), PIDS_FILE_BYTES);
     for (const line of text?.split("\n") ?? []) if (/^\d+$/.test(line) && line !== "0") pids.add(Number(line));
-    if (depth === 0) return;
-    for (const child of await listSubfolders(path)) await walk(join(path, child), depth - 1);
+    for (const name of await listSubfolders(path)) {
+      const child = join(path, name);
+      // A name that is no UTF-8 has come to us as another one, which leads nowhere.
+      const unreachable = name.includes("\uFFFD") || Buffer.byteLength(child) > MAX_PATH_BYTES;
+      if (unreachable || found.length >= MAX_CGROUPS) cut = true;
+      else found.push(child);
+    }
   }
-  await walk(directory, levels);
   const sorted = [...pids].toSorted((a, b) => a - b);
-  return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS) };
+  return { pids: sorted.slice(0, MAX_PIDS), omitted: Math.max(0, sorted.length - MAX_PIDS), cut };
 }
 
 /** Which driver and runtime name the cgroups here, for the reader of a pack. */

@@ -4,7 +4,7 @@
  */
 import type { NodeReading, Pressure, ProcessReading } from "../api/collection.ts";
 import type { Clock } from "../seams.ts";
-import { isDenied, isGone, readText, ReadTimedOut, tryReadText, within } from "./hostfiles.ts";
+import { isDenied, isGone, listFolder, readText, ReadTimedOut, tryReadText, within } from "./hostfiles.ts";
 
 const SMALL = 64 * 1024;
 const KIB = 1024;
@@ -120,16 +120,51 @@ export function parseRollup(text: string): Record<string, number> {
   return Object.fromEntries(Object.entries(parseFields(text)).filter(([name]) => ROLLUP_FIELDS.test(name)));
 }
 
-/** One process without its rollup; undefined when it is gone, or is a kernel thread (no memory of its own). */
-export async function readProcess(
+/** Where in /proc the memory of a process is told: its own folder, or that of a thread which lives on after the main thread has ended. */
+export type ProcessFolder = string | number;
+
+export type ReadProcess = ProcessReading & {
+  /** Of the thread that was read. */
+  readonly state: string;
+  /** Below /proc. */
+  readonly folder: ProcessFolder;
+};
+
+/** Threads that are looked at for one that lives. */
+const MAX_THREADS = 64;
+
+/**
+ * A main thread that has ended is a zombie and tells no memory (proc(5)), while its threads still hold all of it. @returns the folder to read instead,
+ * and the state of that thread; undefined: nobody lives
+ */
+export async function livingFolder(
   proc: string,
-  pid: number,
-  clock: Clock,
-): Promise<(ProcessReading & { readonly state: string }) | undefined> {
+  main: Pick<ProcessIdentity, "pid" | "state" | "threads">,
+): Promise<{ readonly folder: ProcessFolder; readonly state: string } | undefined> {
+  if (main.state !== "Z") return { folder: main.pid, state: main.state };
+  if (main.threads <= 1) return undefined;
+  for (const name of (await listFolder(`${proc}/${main.pid}/task`)).slice(0, MAX_THREADS)) {
+    if (!/^[1-9]\d{0,9}$/.test(name)) continue;
+    const folder = `${main.pid}/task/${name}`;
+    const state = parseStat((await tryReadText(`${proc}/${folder}/stat`, SMALL)) ?? "")?.state;
+    if (state !== undefined && state !== "Z" && state !== "X") return { folder, state };
+  }
+  return undefined;
+}
+
+/** Whether a pid is still the same process's. One that has ended is nobody's. */
+export async function isStill(proc: string, { pid, startTicks }: Pick<ProcessIdentity, "pid" | "startTicks">) {
+  return parseStat((await tryReadText(`${proc}/${pid}/stat`, SMALL)) ?? "")?.startTicks === startTicks;
+}
+
+/** One process without its rollup; undefined when it is gone. A kernel thread or a zombie has no memory of its own, and no sizes. */
+export async function readProcess(proc: string, pid: number, clock: Clock): Promise<ReadProcess | undefined> {
   try {
     const before = parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), READ_TIMEOUT_MS, clock));
     if (before === undefined) return undefined;
-    const status = parseStatus(await within(readText(`${proc}/${pid}/status`, SMALL), READ_TIMEOUT_MS, clock));
+    const living = await livingFolder(proc, { ...before, pid });
+    const folder = living?.folder ?? pid;
+    const status = parseStatus(await within(readText(`${proc}/${folder}/status`, SMALL), READ_TIMEOUT_MS, clock));
     const after = parseStat(await within(readText(`${proc}/${pid}/stat`, SMALL), READ_TIMEOUT_MS, clock));
     // The pid was given to somebody else between the reads.
     if (after?.startTicks !== before.startTicks) return undefined;
@@ -137,11 +172,13 @@ export async function readProcess(
       pid,
       startTicks: before.startTicks,
       ppid: before.ppid,
-      ...(status.innerPid === undefined ? {} : { innerPid: status.innerPid }),
+      // A thread has a number of its own.
+      ...(status.innerPid === undefined || folder !== pid ? {} : { innerPid: status.innerPid }),
       comm: before.comm,
       threads: before.threads,
       status: status.sizes,
-      state: before.state,
+      state: living?.state ?? before.state,
+      folder,
     };
   } catch (error) {
     if (isGone(error) || isDenied(error) || error instanceof ReadTimedOut) return undefined;
@@ -159,12 +196,12 @@ export type Rollup =
  */
 export async function readRollup(
   proc: string,
-  process: Pick<ProcessReading, "pid" | "startTicks">,
+  process: Pick<ReadProcess, "pid" | "startTicks"> & Partial<Pick<ReadProcess, "folder">>,
   clock: Clock,
   onHeld: (ending: Promise<unknown>) => void = () => undefined,
 ): Promise<Rollup> {
   const from = clock.monotonicMs();
-  const reading = readText(`${proc}/${process.pid}/smaps_rollup`, SMALL);
+  const reading = readText(`${proc}/${process.folder ?? process.pid}/smaps_rollup`, SMALL);
   const took = (): number => clock.monotonicMs() - from;
   try {
     const text = await within(reading, READ_TIMEOUT_MS, clock);

@@ -14,7 +14,7 @@ import { createMembership } from "./membership.ts";
 import { createNeighbours } from "./neighbours.ts";
 import { createNetworks, machineSockets } from "./networks.ts";
 import { findPod, type Hierarchy } from "./podcgroups.ts";
-import { readNode, readProcess, readRollup } from "./procfs.ts";
+import { type ProcessFolder, readNode, readProcess, readRollup } from "./procfs.ts";
 
 export interface SamplerOptions {
   readonly plan: CollectionPlan;
@@ -41,6 +41,8 @@ const DEAR_EVERY_MS = 30_000;
 type Pod = Sample["pods"][number];
 type Container = Pod["containers"][number];
 
+/** Notes that name a process. */
+const MAX_NOTES = 48;
 /** In one sample; each is about 700 bytes of a line that may not grow without bounds. */
 const MAX_PROCESSES = 2048;
 
@@ -98,7 +100,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       note(selection.target.name, "Gone");
       return undefined;
     }
-    const { cgroupPath, pids, holds, othersInCgroup } = found;
+    const { cgroupPath, pids, holds, othersInCgroup, cut } = found;
+    if (cut === true) note(`cgroups in ${selection.target.name}`, "TooMany");
     const cgroup =
       hierarchy === undefined || cgroupPath === undefined
         ? undefined
@@ -129,7 +132,8 @@ export function createSampler(options: SamplerOptions): Sampler {
       if (reading === undefined) continue;
       const name = names.get(id);
       const owner = { podUid: uid, containerId: id };
-      const { pids, omitted } = await membership.pidsOf(path, owner);
+      const { pids, omitted, cut } = await membership.pidsOf(path, owner);
+      if (cut) note(`cgroups in container ${id}`, "TooMany");
       if (pids.length === 0) continue; // A cgroup that is left over from a dead container.
       const allowed = pids.slice(0, room);
       room -= allowed.length;
@@ -155,21 +159,28 @@ export function createSampler(options: SamplerOptions): Sampler {
       const process = await readProcess(proc, pid, clock);
       if (process === undefined) continue;
       // Between the list and the reading the pid may have been given to a process of somebody else.
-      if (!(await holds(process))) continue;
-      const { state, ...reading } = process;
-      readings.push({ ...reading, ...openOf(pid), ...(await rollupOf(reading, state)) });
+      if (!(await holds(process))) {
+        note("processes", "Elsewhere");
+        continue;
+      }
+      const { state, folder, ...reading } = process;
+      readings.push({ ...reading, ...openOf(folder), ...(await rollupOf(reading, state, folder)) });
     }
     return readings;
   }
 
-  function openOf(pid: number): Partial<ProcessReading> {
-    const open = descriptors.of(pid);
+  function openOf(folder: ProcessFolder): Partial<ProcessReading> {
+    const open = descriptors.of(folder);
     if (open.descriptorsSkipped !== undefined) note("descriptors", open.descriptorsSkipped);
-    const networkNamespace = networks.namespaceOf(pid);
+    const networkNamespace = networks.namespaceOf(folder);
     return { ...open, ...(networkNamespace === undefined ? {} : { networkNamespace }) };
   }
 
-  async function rollupOf(process: ProcessReading, state: string): Promise<Partial<ProcessReading>> {
+  async function rollupOf(
+    process: ProcessReading,
+    state: string,
+    folder: ProcessFolder,
+  ): Promise<Partial<ProcessReading>> {
     const key = `${process.pid}/${process.startTicks}`;
     const before = rollups.get(key);
     if (before !== undefined) seen.set(key, before);
@@ -181,13 +192,13 @@ export function createSampler(options: SamplerOptions): Sampler {
     const now = clock.monotonicMs();
     if (before !== undefined && before.ms > CHEAP_MS && now - before.atMs < DEAR_EVERY_MS)
       return { rollupSkipped: "NotDue" };
-    const mappings = before?.mappings ?? (await surveyMappings(proc, process.pid, clock))?.mappings;
+    const mappings = before?.mappings ?? (await surveyMappings(proc, folder, clock))?.mappings;
     const predicted = predictRollup({ rssBytes: rss, hugeBytes: before?.hugeBytes, mappings }, before);
     const refusal = gate.refuses({ process: key, state, predicted, elapsedMs: elapsed });
     if (refusal !== undefined) return leave(process, refusal);
     const begun = gate.begin(key, predicted);
     let ending: Promise<unknown> | undefined;
-    const rollup = await readRollup(proc, process, clock, (held) => {
+    const rollup = await readRollup(proc, { ...process, folder }, clock, (held) => {
       ending = held;
     }).catch((error: unknown) => {
       begun.end(0);
@@ -203,7 +214,10 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   function leave(process: ProcessReading, reason: string): Partial<ProcessReading> {
-    note(`smaps_rollup of ${process.comm} (${process.pid})`, reason);
+    const what = `smaps_rollup of ${process.comm} (${process.pid})`;
+    // Processes come and go by the thousand; they must not take the place of what else is to be told.
+    const named = left.has(`${what} ${reason}`) || left.size < MAX_NOTES;
+    note(named ? what : "smaps_rollup of further processes", reason);
     return { rollupSkipped: reason };
   }
 
@@ -211,7 +225,7 @@ export function createSampler(options: SamplerOptions): Sampler {
     const key = `${what} ${reason}`;
     const entry = left.get(key) ?? { what, reason, count: 0 };
     entry.count += 1;
-    if (left.size < 64 || left.has(key)) left.set(key, entry);
+    left.set(key, entry);
   }
 
   return {

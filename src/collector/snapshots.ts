@@ -9,7 +9,7 @@ import { type CostGate, type Prediction, predictSmaps } from "./costgate.ts";
 import { isDenied, isGone, readText, ReadTimedOut, within } from "./hostfiles.ts";
 import { memoryDevices, streamFile, surveyMappings } from "./mapfiles.ts";
 import { createAggregator } from "./mappings.ts";
-import { parseStat } from "./procfs.ts";
+import { livingFolder, parseStat, type ProcessFolder } from "./procfs.ts";
 
 /** Processes of one snapshot; with 48 names each, a part stays below 3 MiB. */
 const MAX_PROCESSES = 32;
@@ -154,11 +154,11 @@ async function readOne(
     ...(predictedMs === undefined ? {} : { predictedMs: round(predictedMs) }),
   });
   const before = await incarnationOf(proc, pid, clock);
-  if (before?.startTicks !== startTicks || before.state === "Z") return skip("Gone");
+  if (before?.startTicks !== startTicks || before.folder === undefined) return skip("Gone");
   const process = `${pid}/${startTicks}`;
   const closed = gate.closed(process, before.state);
   if (closed !== undefined) return skip(closed);
-  const survey = await surveyMappings(proc, pid, clock);
+  const survey = await surveyMappings(proc, before.folder, clock);
   const predicted = predictSmaps({
     rssBytes: status["VmRSS"] ?? 0,
     hugeBytes: rollup?.["AnonHugePages"],
@@ -166,11 +166,11 @@ async function readOne(
   });
   const refusal = gate.refuses({ process, state: before.state, predicted, elapsedMs });
   if (refusal !== undefined) return skip(refusal, refusal === "TooLong" ? predicted.holdMs : predicted.totalMs);
-  const read = await aggregate(options, process, pid, predicted);
+  const read = await aggregate(options, process, before.folder, predicted);
   if (typeof read === "string") return skip(read);
   // The pid may have been given to somebody else meanwhile, or the process may have died halfway: then the text just ends.
   const after = await incarnationOf(proc, pid, clock);
-  if (after?.startTicks !== startTicks || after.state === "Z" || read.mappings === 0) return skip("Gone");
+  if (after?.startTicks !== startTicks || after.folder === undefined || read.mappings === 0) return skip("Gone");
   if (after.image !== before.image) return skip("Replaced");
   const { podUid, containerId } = candidate;
   return {
@@ -187,13 +187,13 @@ async function readOne(
 async function aggregate(
   { proc, gate, clock, nameKey }: SnapshotOptions,
   process: string,
-  pid: number,
+  folder: ProcessFolder,
   predicted: Prediction,
 ): Promise<Omit<ProcessMappings, "pid" | "startTicks" | "comm"> | string> {
-  const aggregator = createAggregator(nameKey, await memoryDevices(proc, pid, clock));
+  const aggregator = createAggregator(nameKey, await memoryDevices(proc, folder, clock));
   const begun = gate.begin(process, predicted);
   try {
-    const streamed = await streamFile(`${proc}/${pid}/smaps`, clock, (bytes) => aggregator.feed(bytes));
+    const streamed = await streamFile(`${proc}/${folder}/smaps`, clock, (bytes) => aggregator.feed(bytes));
     if (streamed.held === undefined) begun.end(streamed.ms);
     else begun.leave(streamed.ms, streamed.held);
     // Half a process's memory would look like memory that was given back.
@@ -210,6 +210,8 @@ async function aggregate(
 interface Incarnation {
   readonly startTicks: number;
   readonly state: string;
+  /** Where its memory is told; undefined: it has none any more. */
+  readonly folder: ProcessFolder | undefined;
   /** Where its code and its stack begin: other after execve, and nowhere once it gives its memory back. Of a reader without rights always the same. */
   readonly image: string;
 }
@@ -224,7 +226,10 @@ async function incarnationOf(proc: string, pid: number, clock: Clock): Promise<I
       .split(" ")
       .slice(23, 26)
       .join(" ");
-    return identity === undefined ? undefined : { startTicks: identity.startTicks, state: identity.state, image };
+    if (identity === undefined) return undefined;
+    const { startTicks, state } = identity;
+    const living = await livingFolder(proc, { ...identity, pid });
+    return { startTicks, state: living?.state ?? state, folder: living?.folder, image };
   } catch (error) {
     if (isGone(error) || isDenied(error) || error instanceof ReadTimedOut) return undefined;
     throw error;

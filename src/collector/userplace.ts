@@ -7,6 +7,7 @@ import { isPlumbing, type ProfileFrame } from "../api/profile.ts";
 import { readElf, type ReadAt } from "./profile/elf.ts";
 import { functionAt } from "./profile/elfsymbols.ts";
 import { type Executable, libraryName, readExecutables } from "./profile/mappings.ts";
+import { isStill, type ProcessIdentity } from "./procfs.ts";
 import { openBelow } from "./profile/targetfiles.ts";
 
 /** The bytes of code that the kernel prints around a user's instruction pointer. */
@@ -37,12 +38,12 @@ export function parseCode(text: string, ip: number): UserCode | undefined {
 /** The place in a file that the processes map, if there is exactly one such place. Never throws: what cannot be read is not searched. */
 export async function findUserPlace(
   proc: string,
-  pids: readonly number[],
+  processes: readonly Pick<ProcessIdentity, "pid" | "startTicks">[],
   code: UserCode,
 ): Promise<ProfileFrame | undefined> {
   let left = MAX_READ_BYTES;
   const found: { readonly file: Found; readonly offset: number }[] = [];
-  for (const file of await filesOf(proc, pids)) {
+  for (const file of await filesOf(proc, processes)) {
     const offsets = await inFile(file, async (read) => {
       const places: number[] = [];
       for (const part of file.parts) {
@@ -65,9 +66,15 @@ interface Found {
 }
 
 /** Each file once, by its path: processes of one workload run the same image. */
-async function filesOf(proc: string, pids: readonly number[]): Promise<Found[]> {
+async function filesOf(
+  proc: string,
+  processes: readonly Pick<ProcessIdentity, "pid" | "startTicks">[],
+): Promise<Found[]> {
   const files = new Map<string, { root: string; path: string; parts: Executable[] }>();
-  for (const pid of pids.slice(0, MAX_PROCESSES)) {
+  for (const process of processes.slice(0, MAX_PROCESSES)) {
+    const { pid } = process;
+    // Since the sample the pid may have been given to a process of somebody else.
+    if (!(await isStill(proc, process))) continue;
     const root = `${proc}/${pid}/root`;
     for (const part of await readExecutables(proc, pid).catch(() => [])) {
       const file = files.get(part.path) ?? { root, path: part.path, parts: [] };

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -151,7 +152,7 @@ test("the processes of nested cgroups are the container's, each once, lowest fir
   await procs("/c/inner", [7, 0]);
   await procs("/c/inner/deeper", [100, 7]);
   await procs("/c/other", []);
-  expect(await pidsOf(join(made.root, "/c"))).toEqual({ pids: [2, 7, 30, 100], omitted: 0 });
+  expect(await pidsOf(join(made.root, "/c"))).toEqual({ pids: [2, 7, 30, 100], omitted: 0, cut: false });
   await procs(
     "/c/other",
     Array.from({ length: 1000 }, (_, i) => 1000 + i),
@@ -160,7 +161,33 @@ test("the processes of nested cgroups are the container's, each once, lowest fir
   expect(pids.slice(0, 4)).toEqual([2, 7, 30, 100]);
   expect(pids).toHaveLength(512);
   expect(omitted).toBe(1004 - 512);
-  expect(await pidsOf(join(made.root, "/gone"))).toEqual({ pids: [], omitted: 0 });
+  expect(await pidsOf(join(made.root, "/gone"))).toEqual({ pids: [], omitted: 0, cut: false });
+});
+
+test("cgroups that a container makes by the thousand, too deep to open or with a name that is no text, are not walked, and that is told", async () => {
+  const procs = async (path: string, pid: number): Promise<void> =>
+    writeFile(join(made.root, path, "cgroup.procs"), `${pid}\n`);
+  const made = await hierarchy(["/many", "/deep", "/odd"]);
+  for (let i = 0; i < 1100; i++) await mkdir(join(made.root, "many", `c${i}`));
+  await procs("/many", 1);
+  await procs("/many/c7", 2);
+  expect(await pidsOf(join(made.root, "/many"))).toMatchObject({ omitted: 0, cut: true });
+  expect((await pidsOf(join(made.root, "/many"))).pids[0]).toBe(1);
+
+  const names = Array.from({ length: 14 }, () => "d".repeat(255));
+  const deep = join("/deep", ...names);
+  await mkdir(join(made.root, deep), { recursive: true });
+  await procs(deep, 3);
+  expect(await pidsOf(join(made.root, "/deep"))).toEqual({ pids: [3], omitted: 0, cut: false });
+  // One step further than a path may be long.
+  execFileSync("mkdir", ["-p", `${names[0]}/${names[0]}`], { cwd: join(made.root, deep) });
+  const tooDeep = await pidsOf(join(made.root, "/deep"));
+  execFileSync("rm", ["-rf", "deep"], { cwd: made.root });
+  expect(tooDeep).toEqual({ pids: [3], omitted: 0, cut: true });
+
+  await mkdir(Buffer.concat([Buffer.from(join(made.root, "odd/")), Buffer.from([0xff, 0xfe])]));
+  await procs("/odd", 4);
+  expect(await pidsOf(join(made.root, "/odd"))).toEqual({ pids: [4], omitted: 0, cut: true });
 });
 
 test("the hierarchy that accounts memory: unified only when it has the controller", async () => {

@@ -221,3 +221,60 @@ test("without the host's pid namespace, a pid that comes to the container later 
   expect(pids(await take(5000))).toEqual([43]);
   expect(pids(await take(35_000))).toEqual([42, 43]);
 });
+
+test("processes by the hundred do not take the place of what else is to be told", async () => {
+  const other = { namespace: "media", name: "gone", uid: OTHER_POD, role: "Serving" as const, containers: [] };
+  const { tree, take, sampler } = await setup({ pods: [...planOf().pods, other] });
+  const pids = Array.from({ length: 200 }, (_, i) => 1000 + i);
+  await tree.cgroup(PATH, [42, ...pids]);
+  for (const pid of pids) {
+    await tree.process(pid, PATH);
+    await rm(join(tree.roots.proc, String(pid), "smaps_rollup"));
+  }
+  await take(0);
+  const notes = sampler.notes();
+  expect(notes.length).toBeLessThan(64);
+  expect(notes).toContainEqual({ what: `pod ${OTHER_POD}`, reason: "Gone", detail: "1 times" });
+  const told = notes.filter(({ what }) => what.startsWith("smaps_rollup of "));
+  expect(told.map(({ detail }) => Number(/^\d+/.exec(detail ?? "")?.[0])).reduce((sum, n) => sum + n, 0)).toBe(200);
+  expect(told.at(-1)?.what).toBe("smaps_rollup of further processes");
+});
+
+test("a process that the cgroup lists and that says it is elsewhere is not read for it, and that is told", async () => {
+  const { tree, take, sampler } = await setup();
+  await tree.cgroup(PATH, [42, 43]);
+  await tree.process(43, `/kubepods/burstable/pod${OTHER_POD}/${OTHER_CONTAINER}`);
+  const sample = await take(0);
+  expect(sample.pods[0]?.containers[0]?.processes.map(({ pid }) => pid)).toEqual([42]);
+  expect(sampler.notes()).toEqual([{ what: "processes", reason: "Elsewhere", detail: "1 times" }]);
+});
+
+test("a main thread that has ended: the memory is that of a thread that lives, and without one there is none", async () => {
+  const { tree, take } = await setup();
+  const folder = join(tree.roots.proc, "42");
+  const stat = (await readFile(join(folder, "stat"), "utf8")).replace(/\) [A-Z] (.*)$/m, (_, rest: string) => {
+    const fields = rest.split(" ");
+    // Field 20 of proc_pid_stat(5): threads.
+    fields[16] = "2";
+    return `) Z ${fields.join(" ")}`;
+  });
+  const status = await readFile(join(folder, "status"), "utf8");
+  const thread = join(folder, "task", "44");
+  for (const task of ["42", "44"]) await mkdir(join(folder, "task", task), { recursive: true });
+  await writeFile(join(folder, "task", "42", "stat"), stat);
+  await writeFile(join(thread, "stat"), stat.replace(") Z ", ") S ").replace(/^42/, "44"));
+  await writeFile(join(thread, "status"), status);
+  await writeFile(join(thread, "smaps_rollup"), await readFile(join(folder, "smaps_rollup")));
+  const whole = processOf(await take(0));
+  await writeFile(join(folder, "stat"), stat);
+  await writeFile(join(folder, "status"), status.replaceAll(/^(?:Vm|Rss).*\n/gm, ""));
+  await rm(join(folder, "smaps_rollup"));
+  const headless = processOf(await take(5000));
+  expect(headless?.status).toEqual(whole?.status);
+  expect(headless?.rollup).toEqual(whole?.rollup);
+  expect(headless).toMatchObject({ pid: 42, startTicks: whole?.startTicks, threads: 2 });
+  await rm(thread, { recursive: true });
+  const dead = processOf(await take(10_000));
+  expect(dead?.status).toEqual({});
+  expect(dead).not.toHaveProperty("rollup");
+});

@@ -1,11 +1,12 @@
 /** Is the place where the limit was hit found by its code, in this very process's files, and nowhere when it is not there or in two places? */
-import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { functionAt } from "../../src/collector/profile/elfsymbols.ts";
 import { readExecutables } from "../../src/collector/profile/mappings.ts";
+import { parseStat } from "../../src/collector/procfs.ts";
 import { findUserPlace, parseCode } from "../../src/collector/userplace.ts";
 
 const folders: string[] = [];
@@ -24,6 +25,8 @@ function codeLine(bytes: Buffer, at: number): string {
 test("a place in a program that runs: file, offset and function", async () => {
   const part = (await readExecutables("/proc", process.pid)).find(({ path }) => path === process.execPath);
   if (part === undefined) throw new Error("This process maps no program");
+  const ours = parseStat(await readFile("/proc/self/stat", "utf8"));
+  if (ours === undefined) throw new Error("This process has no stat");
   const handle = await open(process.execPath, "r");
   let named = 0;
   for (const step of [1, 2, 3]) {
@@ -31,7 +34,7 @@ test("a place in a program that runs: file, offset and function", async () => {
     const { buffer } = await handle.read(Buffer.alloc(64), 0, 64, offset - 42);
     // Another process has the file at another address; only the place in the page is the same.
     const code = parseCode(codeLine(buffer, 42), 0x7f0000000000 + (offset % 4096));
-    const place = code === undefined ? undefined : await findUserPlace("/proc", [process.pid], code);
+    const place = code === undefined ? undefined : await findUserPlace("/proc", [ours], code);
     if (place === undefined) continue;
     named += place.function === undefined ? 0 : 1;
     expect(place).toMatchObject({
@@ -55,7 +58,18 @@ async function tree(files: Readonly<Record<string, Buffer>>): Promise<string> {
     maps += `${start.toString(16)}-${(start + content.length).toString(16)} r-xp 00000000 fe:00 ${at + 1} /lib/${name}\n`;
   }
   await writeFile(join(folder, "7", "maps"), maps);
+  await writeFile(join(folder, "7", "stat"), statOf(7));
   return folder;
+}
+
+const STARTED = 4711;
+
+function statOf(pid: number): string {
+  return `${pid} (a) S 1 ${"0 ".repeat(15)}1 0 ${STARTED} 0\n`;
+}
+
+function started(pid: number): { pid: number; startTicks: number } {
+  return { pid, startTicks: STARTED };
 }
 
 const CODE = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 37 + 11) % 256));
@@ -76,8 +90,16 @@ test.each<[string, Record<string, Buffer>, number, number | undefined]>([
   ["across a chunk of reading", { "a.so": library(2 ** 20 + 8192, [2 ** 20 + 10]) }, 10, 2 ** 20 + 10],
 ])("code that is %s", async (_what, files, inPage, expected) => {
   const code = parseCode(LINE, 0x55d0c0a00000 + inPage);
-  const place = code === undefined ? undefined : await findUserPlace(await tree(files), [7, 8], code);
+  const place = code === undefined ? undefined : await findUserPlace(await tree(files), [started(7), started(8)], code);
   expect(place?.offset).toBe(expected);
+});
+
+test("a pid that was given to another process since the sample: its files are not searched", async () => {
+  const code = parseCode(LINE, 0x55d0c0a00000 + 300);
+  if (code === undefined) throw new Error("the line has no code");
+  const proc = await tree({ "a.so": library(8192, [300]) });
+  expect((await findUserPlace(proc, [started(7)], code))?.offset).toBe(300);
+  expect(await findUserPlace(proc, [{ pid: 7, startTicks: STARTED - 1 }], code)).toBeUndefined();
 });
 
 test("a line that is no code, or too little of it, is none", () => {

@@ -9,7 +9,8 @@ import type { Clock } from "../../seams.ts";
 import { runChild, type ChildEnd } from "./child.ts";
 
 export interface RecordOptions {
-  readonly pids: readonly number[];
+  /** Asked before each run of perf: between two of them a pid may be given to somebody else. */
+  readonly pids: () => Promise<readonly number[]>;
   readonly durationMs: number;
   readonly frequencyHz: number;
   readonly unwinding: "dwarf" | "fp";
@@ -85,19 +86,25 @@ export function parseCounts(text: string): { readonly faults: number; readonly c
   return { faults: value("page-faults"), cpuMs: value("cpu-clock") };
 }
 
+const GONE: RecordRefusal = { reason: "ProcessGone", detail: "every process ended before perf could look at it" };
+
 export async function record(options: RecordOptions): Promise<Recording | RecordRefusal> {
   const durationMs = Math.min(options.durationMs, MAX_DURATION_MS);
+  const first = (await options.pids()).join(",");
+  if (first === "") return GONE;
   const counted = await perf(
     options,
-    ["stat", "-x,", "-e", "page-faults,cpu-clock", "-p", options.pids.join(","), "--timeout", String(COUNT_MS)],
+    ["stat", "-x,", "-e", "page-faults,cpu-clock", "-p", first, "--timeout", String(COUNT_MS)],
     COUNT_MS + END_MS,
   );
   if (counted.code !== 0) return refusalOf(counted);
   const { faults, cpuMs } = parseCounts(counted.stderr);
   const seconds = COUNT_MS / 1000;
   const rates = ratesFor(faults / seconds, cpuMs / COUNT_MS, durationMs, options.frequencyHz, options.unwinding);
+  const pids = await options.pids();
+  if (pids.length === 0) return GONE;
   const from = options.clock.monotonicMs();
-  const ended = await perf(options, recordArguments(options, rates, durationMs), durationMs + END_MS);
+  const ended = await perf(options, recordArguments(options, pids, rates, durationMs), durationMs + END_MS);
   const took = options.clock.monotonicMs() - from;
   const data = join(options.folder, "perf.data");
   const bytes = (await stat(data).catch(() => undefined))?.size ?? 0;
@@ -108,6 +115,7 @@ export async function record(options: RecordOptions): Promise<Recording | Record
 
 function recordArguments(
   options: RecordOptions,
+  pids: readonly number[],
   rates: { readonly pagePeriod: number; readonly frequencyHz: number },
   durationMs: number,
 ): string[] {
@@ -118,7 +126,7 @@ function recordArguments(
   const events = [`cpu-clock/freq=${rates.frequencyHz}/`, `page-faults/period=${rates.pagePeriod}/`];
   return (
     `record -q -B -N -o perf.data --max-size ${size} -m ${RING_PAGES} -e ${events.join(" -e ")} --call-graph ${stacks} ` +
-    `--user-callchains -p ${options.pids.join(",")} -- sleep ${durationMs / 1000}`
+    `--user-callchains -p ${pids.join(",")} -- sleep ${durationMs / 1000}`
   ).split(" ");
 }
 

@@ -8,6 +8,7 @@ import type { Manifest } from "../../api/collection.ts";
 import { beliefOf, plainName, type Profile, type ProfileKind } from "../../api/profile.ts";
 import type { Clock, Random } from "../../seams.ts";
 import { tryReadText } from "../hostfiles.ts";
+import { parseStat } from "../procfs.ts";
 import { innerPidOf, readProfileFacts } from "./facts.ts";
 import { createFolder, type Folder, type ProfiledProcess } from "./fold.ts";
 import { copyMappedFiles, readExecutables, type Executable, type MappedFiles } from "./mappings.ts";
@@ -89,7 +90,7 @@ async function profile(
   const started = clock.now().toISOString();
   const before = await memoryOf(proc, living);
   const recording = await record({
-    pids: living.slice(0, MAX_PIDS).map(({ pid }) => pid),
+    pids: async () => (await stillAlive(proc, living)).slice(0, MAX_PIDS).map(({ pid }) => pid),
     durationMs: request.durationMs,
     frequencyHz: request.frequencyHz,
     unwinding: preflight.unwinding,
@@ -103,7 +104,9 @@ async function profile(
     return [];
   }
   const after = await memoryOf(proc, living);
-  const seen = new Map([...living, ...request.processes()].map((process) => [process.pid, process]));
+  const seen = new Map<number, ProfiledProcess>();
+  for (const process of [...living, ...request.processes()])
+    if (!(await isReplaced(proc, process))) seen.set(process.pid, process);
   const raw = await explain(request, [...seen.keys()], recording, folder);
   await rm(recording.data, { force: true });
   const notes = [...preflight.warnings, ...raw.notes];
@@ -201,6 +204,12 @@ async function stillAlive(proc: string, processes: readonly ProfiledProcess[]): 
   const alive: ProfiledProcess[] = [];
   for (const process of processes) if ((await statOf(proc, process)) !== undefined) alive.push(process);
   return alive;
+}
+
+/** Whether the pid is another process's now, whose files and samples are none of ours. Of one that has ended the samples may be told. */
+async function isReplaced(proc: string, process: ProfiledProcess): Promise<boolean> {
+  const now = parseStat((await tryReadText(`${proc}/${process.pid}/stat`, 4096)) ?? "");
+  return now !== undefined && now.startTicks !== process.startTicks;
 }
 
 interface Memory {
