@@ -60,9 +60,17 @@ export async function readKernelLog(kmsg: string, onRecord: OnRecord): Promise<K
  * may hold line ends: those of a kernel that prints several lines at once, and those in the name of a process.
  */
 export function parseKmsgLine(line: string): KernelRecord[] {
-  const match = /^\d{1,10},\d{1,20},(\d{1,16}),[^;]{0,64};(.*)$/.exec(line);
-  if (match?.[2] === undefined) return [];
-  return [{ usec: Number(match[1]), text: unescaped(match[2]) }];
+  const match = /^(\d{1,10}),\d{1,20},(\d{1,16}),[^;]{0,64};(.*)$/.exec(line);
+  if (match?.[3] === undefined || !isKernels(match[1])) return [];
+  return [{ usec: Number(match[2]), text: unescaped(match[3]) }];
+}
+
+/**
+ * Whether the kernel itself said it: its facility is 0, and the kernel gives whoever writes into /dev/kmsg another (devkmsg_write in
+ * kernel/printk/printk.c). A report counts kills, so nobody else may make one. The lowest three bits are the level.
+ */
+function isKernels(priority: string | undefined): boolean {
+  return Number(priority) < 8;
 }
 
 /** The kernel writes a backslash and each byte that is not printable ASCII as \xNN. */
@@ -74,10 +82,11 @@ function unescaped(text: string): string {
 
 /** `<prio>[ seconds.micros] text` of the syslog system call; a line without that belongs to the one before. */
 export function parseSyslogLine(line: string, before: number | undefined): KernelRecord | undefined {
-  const match = /^<\d{1,4}>(?:\[\s{0,12}(\d{1,10})\.(\d{6})\]\s?(?:\[\s{0,8}[TC]\d{1,10}\]\s?)?)?(.*)$/.exec(line);
-  if (match?.[3] === undefined) return line === "" ? undefined : { usec: before, text: line };
-  const usec = match[1] === undefined ? undefined : Number(match[1]) * 1_000_000 + Number(match[2]);
-  return { usec, text: match[3] };
+  const match = /^<(\d{1,4})>(?:\[\s{0,12}(\d{1,10})\.(\d{6})\]\s?(?:\[\s{0,8}[TC]\d{1,10}\]\s?)?)?(.*)$/.exec(line);
+  if (match?.[4] === undefined) return line === "" ? undefined : { usec: before, text: line };
+  if (!isKernels(match[1])) return undefined;
+  const usec = match[2] === undefined ? undefined : Number(match[2]) * 1_000_000 + Number(match[3]);
+  return { usec, text: match[4] };
 }
 
 /** Each read gives one record; EAGAIN is the end of what there is now, EPIPE means that records were overwritten meanwhile. */

@@ -319,3 +319,11 @@ test("numbers that no machine has do not break the contract", () => {
     .replaceAll("32927", "9".repeat(16));
   expect(only(records(huge))).toMatchObject({ podUid: POD, victim: { pid: 3951 } });
 });
+
+test("only the kernel's own records are read: whoever writes into the log gets another facility", () => {
+  const forged = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)";
+  expect(parseKmsgLine(`4,1,100,-;${forged}`)).toEqual([{ usec: 100, text: forged }]);
+  expect(parseKmsgLine(`12,1,100,-;${forged}`)).toEqual([]);
+  expect(parseSyslogLine(`<4>[    1.000000] ${forged}`, undefined)).toEqual({ usec: 1_000_000, text: forged });
+  expect(parseSyslogLine(`<12>[    1.000000] ${forged}`, undefined)).toBeUndefined();
+});
