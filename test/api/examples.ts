@@ -54,7 +54,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
       revision: "7d9c",
       classification: "ContainerKilled",
       sources: ["PodStatus", "KernelLog"],
-      victim: { pid: 4711, comm: "worker", anonBytes: 530000000 },
+      victim: { pid: 4711, comm: "worker", anonBytes: 530000000, bootMs: 86412345, time: TIME },
     },
     {
       id: "ba9876543210",
