@@ -93,15 +93,25 @@ async function collectWhole(pid: number, profile: boolean): Promise<void> {
     throw new Error(`The collection has no ${missing.join(", ")}: ${JSON.stringify(manifest.skipped)}`);
 }
 
-/** Pairs of all tasks, round by round, so that a bad minute of the machine falls on all of them. */
+/** What was measured before is worth telling; but the bench has failed. */
+function fail(what: string, error: unknown): void {
+  process.exitCode = 1;
+  say(`FAILED: ${what}: ${error instanceof Error ? error.message : String(error)}`);
+}
+
+/** Pairs of all tasks, round by round, so that a bad minute of the machine falls on all of them. A pair whose work failed does not count. */
 async function pairsOf(tasks: readonly Task[]): Promise<ReadonlyMap<string, readonly Pair[]>> {
   const results = new Map(tasks.map(({ name }) => [name, [] as Pair[]]));
   for (let round = 0; round < Math.max(...tasks.map(({ pairs }) => pairs)); round++) {
     say(`Round ${round + 1}`);
     for (const { name, stretch, pairs, work } of tasks)
-      if (round < pairs) results.get(name)?.push(await measurePair(stretch, work, round % 2 === 0));
+      if (round < pairs)
+        await measurePair(stretch, work, round % 2 === 0).then(
+          (pair) => results.get(name)?.push(pair),
+          (error: unknown) => fail(`${name}, round ${round + 1}`, error),
+        );
   }
-  return results;
+  return new Map([...results].filter(([, pairs]) => pairs.length > 0));
 }
 
 const ALL = [
@@ -112,7 +122,10 @@ const ALL = [
 function showPairs(title: string, results: ReadonlyMap<string, readonly Pair[]>, aim: typeof stallVerdict): void {
   const rows = [...results].map(([name, pairs]) => pairRow(name, pairs));
   console.log(`\n### ${title}\n\n${markdown(PAIR_HEAD, rows)}\n`);
-  for (const { name } of ALL) console.log(`- ${aim(name, results.get(name) ?? [])}`);
+  for (const { name } of ALL) {
+    const pairs = results.get(name);
+    console.log(`- ${pairs === undefined ? `${name}: not measured` : aim(name, pairs)}`);
+  }
 }
 
 async function measureStages(): Promise<void> {
@@ -196,7 +209,12 @@ async function measureMaps(gib: number, mappings: number): Promise<readonly (rea
 
 async function measureAllMaps(): Promise<void> {
   const rows: (readonly string[])[] = [];
-  for (const gib of [1, 8]) for (const mappings of [1_000, 20_000]) rows.push(...(await measureMaps(gib, mappings)));
+  for (const gib of [1, 8])
+    for (const mappings of [1_000, 20_000])
+      await measureMaps(gib, mappings).then(
+        (more) => rows.push(...more),
+        (error: unknown) => fail(`${gib} GiB, ${mappings} mappings`, error),
+      );
   if (rows.length === 0) throw new Error("No memory map was measured: there is too little memory");
   const head = ["target", "read", "took ms", "predicted ms", "predicted hold ms", "the gate", "p99 ms", "longest ms"];
   console.log(
@@ -235,9 +253,13 @@ async function measureItself(): Promise<void> {
   say(`The collector itself: ${all.length} collections of ${count("duration")} s at once`);
   const rows: (readonly string[])[] = [];
   const missed: string[] = [];
-  for (const [index, collection] of (await Promise.all(all.map(weigh))).entries()) {
+  for (const [index, result] of (await Promise.allSettled(all.map(weigh))).entries()) {
     const { name = "", processes = 0 } = all[index] ?? {};
-    const { manifest, cost } = collection;
+    if (result.status === "rejected") {
+      fail(`${processes} processes ${name}`, result.reason);
+      continue;
+    }
+    const { manifest, cost } = result.value;
     const collecting = manifest.cost.peakRssBytes / 1e6;
     if (collecting >= 100) missed.push(`${processes} processes ${name}: ${collecting.toFixed(0)} MB`);
     const samples = `${manifest.samples} of ${manifest.samplesExpected}`;
@@ -256,7 +278,8 @@ async function measureItself(): Promise<void> {
     "stall that it tells ms",
   ];
   console.log(`\n### The collector itself, ${count("duration")} s\n\n${markdown(head, rows)}\n`);
-  console.log(`- Peak RSS under 100 MB: ${missed.length === 0 ? "met" : `MISSED by ${missed.join("; ")}`}`);
+  if (rows.length > 0)
+    console.log(`- Peak RSS under 100 MB: ${missed.length === 0 ? "met" : `MISSED by ${missed.join("; ")}`}`);
 }
 
 const parts = values.parts.split(",");
@@ -268,9 +291,8 @@ buildTarget();
 console.log(
   `${cpus().length} CPUs (${cpus()[0]?.model}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; Node ${process.version}; load average before: ${loadavg()[0]?.toFixed(2)}`,
 );
-if (parts.includes("stages")) await measureStages();
-if (parts.includes("maps")) await measureAllMaps();
-if (parts.includes("itself")) await measureItself();
+const measure = { stages: measureStages, maps: measureAllMaps, itself: measureItself };
+for (const part of PARTS) if (parts.includes(part)) await measure[part]().catch((error: unknown) => fail(part, error));
 console.log(
   `\nIn ${Math.round((performance.now() - began) / 1000)} s; load average after: ${loadavg()[0]?.toFixed(2)}`,
 );

@@ -13,8 +13,11 @@ export async function measurePair(
   aloneFirst: boolean,
 ): Promise<Pair> {
   const alone = aloneFirst ? await stretch() : undefined;
-  const [read] = await Promise.all([stretch(), work()]);
-  return { alone: alone ?? (await stretch()), read };
+  // The target takes one order at a time, so a failed reader's stretch is waited for as well.
+  const [read, done] = await Promise.allSettled([stretch(), work()]);
+  if (done.status === "rejected") throw done.reason;
+  if (read.status === "rejected") throw read.reason;
+  return { alone: alone ?? (await stretch()), read: read.value };
 }
 
 function median(values: readonly number[]): number {
