@@ -4,38 +4,34 @@
  * `make bench-collector` runs it; bench/README.md says how to read it.
  */
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { readFileSync } from "node:fs";
-import { COST, createCostGate, predictRollup, predictSmaps, type Prediction } from "../src/collector/costgate.ts";
+import { COST } from "../src/collector/costgate.ts";
 import { type Collection, imageFlags, runCollection } from "./collector/collection.ts";
 import { markdown, measurePair, type Pair, PAIR_HEAD, pairRow, lossVerdict, stallVerdict } from "./collector/pairs.ts";
 import {
   CAT,
-  DEFAULT_BUDGET_MS,
-  DEFAULT_DURATION_MS,
   DEFAULT_INTERVAL_MS,
-  footprintOf,
   installed,
   PMAP,
-  processOf,
   profileFor,
   quickStages,
   type Reader,
-  ROLLUP,
-  SMAPS,
   SMEM,
 } from "./collector/readers.ts";
-import { buildTarget, type Load, type Shape, startTarget, type Target } from "./collector/target.ts";
+import { MAPS_HEAD, measureMaps, READINGS_OF_MAPS } from "./collector/maps.ts";
+import { buildTarget, type Load, type Shape, withTarget } from "./collector/target.ts";
 
-const PARTS = ["stages", "maps", "itself"] as const;
+const PARTS = ["stages", "speed", "maps", "itself"] as const;
 /** Of one reading at the default interval. */
 const STRETCH_MS = DEFAULT_INTERVAL_MS;
-/** In which a whole collection with a profile fits, its start and its finding included. */
-const LONG_MS = 14_000;
-const LONG_COLLECTION_MS = 10_000;
+/** A whole collection with a profile ends so long after its readings at the latest: names, finding, and Node's start before. */
+const AROUND_COLLECTION_MS = 4_000;
 const PROFILE_MS = 8_000;
-const READINGS_OF_MAPS = 3;
-const EVERY_MS = 1_000;
+/** The same, with the two seconds in which perf only counts. */
+const PROFILE_STRETCH_MS = 12_000;
+/** Of load, before it is read. */
+const QUIET_MS = 1_000;
 
 const { values } = parseArgs({
   options: {
@@ -45,6 +41,8 @@ const { values } = parseArgs({
     rate: { type: "string", default: "1000" },
     mib: { type: "string", default: "512" },
     mappings: { type: "string", default: "1000" },
+    // Of the whole collections beside which the target is measured, in seconds. The real one has 120, and does no more in them.
+    collection: { type: "string", default: "10" },
     // Of the collections that are weighed, in seconds.
     duration: { type: "string", default: "120" },
   },
@@ -60,21 +58,6 @@ function say(text: string): void {
   process.stderr.write(`==> ${text}\n`);
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-}
-
-async function withTarget<T>(shape: Shape, work: (target: Target) => Promise<T>): Promise<T> {
-  const target = await startTarget(shape);
-  try {
-    return await work(target);
-  } finally {
-    await target.stop();
-  }
-}
-
 interface Task {
   readonly name: string;
   readonly stretch: () => Promise<Load>;
@@ -84,7 +67,7 @@ interface Task {
 
 /** Throws when the pack lacks what the stages are there for. */
 async function collectWhole(pid: number, profile: boolean): Promise<void> {
-  const spec = { pid, intervalMs: DEFAULT_INTERVAL_MS, durationMs: LONG_COLLECTION_MS, profile, nodeFlags: [] };
+  const spec = { pid, intervalMs: DEFAULT_INTERVAL_MS, durationMs: count("collection") * 1000, profile, nodeFlags: [] };
   const { manifest } = await runCollection(spec);
   const missing = (["readings", "mappings", ...(profile ? (["profile"] as const) : [])] as const).filter(
     (kind) => !manifest.parts.some((part) => part.kind === kind),
@@ -128,82 +111,57 @@ function showPairs(title: string, results: ReadonlyMap<string, readonly Pair[]>,
   }
 }
 
+function shapeOfService(): Shape {
+  return { mib: count("mib"), mappings: count("mappings"), processes: 1, rate: count("rate") };
+}
+
+function wholeTasks(pid: number, stretch: (ms: number) => Promise<Load>): readonly Task[] {
+  const ms = count("collection") * 1000 + AROUND_COLLECTION_MS;
+  return ALL.map(({ name, profile }) => ({
+    name,
+    stretch: () => stretch(ms),
+    pairs: count("long-pairs"),
+    work: () => collectWhole(pid, profile),
+  }));
+}
+
 async function measureStages(): Promise<void> {
-  const shape = { mib: count("mib"), mappings: count("mappings"), processes: 1, rate: count("rate") };
+  const shape = shapeOfService();
   await withTarget(shape, async (target) => {
-    const { pid } = target;
-    const quick = (reader: Reader): Task => ({
+    const { pid, load } = target;
+    const quick = (reader: Reader, pairs: number): Task => ({
       name: reader.name,
-      stretch: () => target.load(STRETCH_MS),
-      pairs: count("pairs"),
+      stretch: () => load(STRETCH_MS),
+      pairs,
       // Not in the moment in which the load begins.
-      work: () => pause(EVERY_MS).then(() => reader.read(pid)),
+      work: () => sleep(QUIET_MS).then(() => reader.read(pid)),
     });
-    const long = { stretch: () => target.load(LONG_MS), pairs: count("long-pairs") };
     const profile = profileFor(PROFILE_MS);
-    const whole = ALL.map((all) => ({ ...long, ...all, work: () => collectWhole(pid, all.profile) }));
+    const long = count("long-pairs");
+    const profiling = { name: profile.name, stretch: () => load(PROFILE_STRETCH_MS), pairs: long };
     const tools = await installed([SMEM, PMAP, CAT], say);
-    const stages = (await quickStages()).map(quick);
-    const profiling = { ...long, name: profile.name, work: () => profile.read(pid) };
-    const warm = await target.load(STRETCH_MS);
-    const results = await pairsOf([...stages, profiling, ...whole, ...tools.map(quick)]);
+    const stages = await quickStages();
+    const rest = await load(STRETCH_MS);
+    const results = await pairsOf([
+      ...stages.map((stage) => quick(stage, count("pairs"))),
+      { ...profiling, work: () => profile.read(pid) },
+      ...wholeTasks(pid, load),
+      ...tools.map((reader) => quick(reader, long)),
+    ]);
     const size = `One process, ${shape.mib} MiB in ${shape.mappings} mappings`;
     showPairs(`${size}, ${shape.rate} operations a second`, results, stallVerdict);
-    const flooded = await pairsOf(whole.map((task) => ({ ...task, stretch: () => target.flood(LONG_MS) })));
-    showPairs(`The same, one thread at full speed`, flooded, lossVerdict);
     console.log(
-      `\nAt rest: ${warm.perSecond.toFixed(0)} operations a second, p50 ${warm.p50.toFixed(3)} ms, p99 ${warm.p99.toFixed(2)} ms, ${warm.cpuUs.toFixed(0)} microseconds of CPU each.`,
+      `\nAlone: ${rest.perSecond.toFixed(0)} operations a second, p50 ${rest.p50.toFixed(3)} ms, p99 ${rest.p99.toFixed(2)} ms, ${rest.cpuUs.toFixed(0)} microseconds of CPU each.`,
     );
   });
 }
 
-/** What the gate of a collection with default settings says to such a read at its beginning. */
-function decision(pid: number, state: string, predicted: Prediction): string {
-  const gate = createCostGate(DEFAULT_BUDGET_MS, DEFAULT_DURATION_MS);
-  return gate.refuses({ process: String(pid), state, predicted, elapsedMs: 0 }) ?? "read";
-}
-
-function availableMib(): number {
-  return Number(/^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]) / 1024;
-}
-
-async function measureMaps(gib: number, mappings: number): Promise<readonly (readonly string[])[]> {
-  const size = `${gib} GiB, ${mappings} mappings`;
-  if (availableMib() < gib * 1024 * 1.25) {
-    say(`${size} is left out: only ${availableMib().toFixed(0)} MiB are available`);
-    return [];
-  }
-  say(`Memory maps: ${size}`);
-  const shape = { mib: gib * 1024, mappings, processes: 1, rate: count("rate") };
-  return withTarget(shape, async (target) => {
-    const { pid } = target;
-    const { status, state } = await processOf(pid);
-    const footprint = { rssBytes: status["VmRSS"] ?? 0, ...(await footprintOf(pid)) };
-    const predictions = new Map([
-      [ROLLUP, predictRollup(footprint)],
-      [SMAPS, predictSmaps(footprint)],
-    ]);
-    const idle = await target.load(EVERY_MS * READINGS_OF_MAPS);
-    const rows = [[size, "nobody", "-", "-", "-", "-", idle.p99.toFixed(2), idle.max.toFixed(1)]];
-    for (const reader of [ROLLUP, SMAPS, ...(await installed([CAT, PMAP, SMEM], say))]) {
-      const times: number[] = [];
-      const read = async (): Promise<void> => {
-        for (let turn = 0; turn < READINGS_OF_MAPS; turn++) {
-          await pause(EVERY_MS / 4);
-          times.push(await reader.read(pid));
-          await pause(Math.max(0, (EVERY_MS * 3) / 4 - (times.at(-1) ?? 0)));
-        }
-      };
-      const [load] = await Promise.all([target.load(EVERY_MS * READINGS_OF_MAPS), read()]);
-      const predicted = predictions.get(reader);
-      const [total, hold, says] =
-        predicted === undefined
-          ? ["-", "-", "-"]
-          : [predicted.totalMs.toFixed(0), predicted.holdMs.toFixed(1), decision(pid, state, predicted)];
-      const took = `${times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]?.toFixed(1)}`;
-      rows.push([size, reader.name, took, total, hold, says, load.p99.toFixed(2), load.max.toFixed(1)]);
-    }
-    return rows;
+/** A fixed rate hides what is lost as long as there is room for more; at full speed it shows. */
+async function measureSpeed(): Promise<void> {
+  await withTarget(shapeOfService(), async ({ pid, flood }) => {
+    await flood(STRETCH_MS);
+    const results = await pairsOf(wholeTasks(pid, flood));
+    showPairs(`One thread at full speed, collections of ${count("collection")} s`, results, lossVerdict);
   });
 }
 
@@ -211,16 +169,15 @@ async function measureAllMaps(): Promise<void> {
   const rows: (readonly string[])[] = [];
   for (const gib of [1, 8])
     for (const mappings of [1_000, 20_000])
-      await measureMaps(gib, mappings).then(
+      await measureMaps({ mib: gib * 1024, mappings, processes: 1, rate: count("rate") }, say).then(
         (more) => rows.push(...more),
         (error: unknown) => fail(`${gib} GiB, ${mappings} mappings`, error),
       );
   if (rows.length === 0) throw new Error("No memory map was measured: there is too little memory");
-  const head = ["target", "read", "took ms", "predicted ms", "predicted hold ms", "the gate", "p99 ms", "longest ms"];
   console.log(
     `\n### Memory maps, ${READINGS_OF_MAPS} readings, one a second (the gate refuses holds over ${COST.singleHoldMs} ms)\n`,
   );
-  console.log(markdown(head, rows));
+  console.log(markdown(MAPS_HEAD, rows));
 }
 
 interface Weighed {
@@ -291,7 +248,7 @@ buildTarget();
 console.log(
   `${cpus().length} CPUs (${cpus()[0]?.model}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; Node ${process.version}; load average before: ${loadavg()[0]?.toFixed(2)}`,
 );
-const measure = { stages: measureStages, maps: measureAllMaps, itself: measureItself };
+const measure = { stages: measureStages, speed: measureSpeed, maps: measureAllMaps, itself: measureItself };
 for (const part of PARTS) if (parts.includes(part)) await measure[part]().catch((error: unknown) => fail(part, error));
 console.log(
   `\nIn ${Math.round((performance.now() - began) / 1000)} s; load average after: ${loadavg()[0]?.toFixed(2)}`,

@@ -32,12 +32,12 @@ export interface Load {
   readonly cpuUs: number;
 }
 
-export interface Target {
+interface Target {
   readonly pid: number;
   /** At its rate. */
-  load(ms: number): Promise<Load>;
+  readonly load: (ms: number) => Promise<Load>;
   /** One thread at full speed; latency is the time that an operation takes. */
-  flood(ms: number): Promise<Load>;
+  readonly flood: (ms: number) => Promise<Load>;
   stop(): Promise<void>;
 }
 
@@ -48,8 +48,17 @@ export function buildTarget(): void {
   execFileSync("gcc", ["-O2", "-g", "-pthread", "-Wall", "-Wextra", "-o", TARGET_BINARY, source], { stdio: "inherit" });
 }
 
-/** Resolves when its memory is there. */
-export async function startTarget(shape: Shape): Promise<Target> {
+/** Starts one, gives it to the work when its memory is there, and ends it. */
+export async function withTarget<T>(shape: Shape, work: (target: Target) => Promise<T>): Promise<T> {
+  const target = await startTarget(shape);
+  try {
+    return await work(target);
+  } finally {
+    await target.stop();
+  }
+}
+
+async function startTarget(shape: Shape): Promise<Target> {
   const args = [shape.mib, shape.mappings, shape.processes, shape.rate, THREADS].map(String);
   const child = startCandidate({ name: "The target", command: TARGET_BINARY, args, env: {} });
   try {
