@@ -20,6 +20,8 @@ export interface Cost {
   readonly rssBytes: number;
   /** User and system time of all threads, in seconds. */
   readonly cpuSeconds: number;
+  /** The same of those of its children that have ended. */
+  readonly childrenCpuSeconds: number;
 }
 
 export interface Candidate {
@@ -36,17 +38,18 @@ const STOP_TIMEOUT_MS = 5_000;
 /** Linux has counted in hundredths for /proc on every machine that Node 24 runs on. */
 const TICKS_PER_SECOND = 100;
 
-function costOf(pid: number): Cost {
+/** Throws when the process is gone. */
+export function costOf(pid: number): Cost {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const kib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1]);
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  // The name in parentheses may hold spaces. utime and stime are fields 14 and 15 of proc_pid_stat(5).
+  // The name in parentheses may hold spaces. utime to cstime are fields 14 to 17 of proc_pid_stat(5).
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const ticks = Number(fields[11]) + Number(fields[12]);
   return {
     peakBytes: Math.max(kib("VmHWM"), kib("VmRSS")) * 1024,
     rssBytes: kib("VmRSS") * 1024,
-    cpuSeconds: ticks / TICKS_PER_SECOND,
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
+    childrenCpuSeconds: (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND,
   };
 }
 
