@@ -118,6 +118,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
       mapping: "[heap]",
       library: "libimgdecode.so",
       function: "tiff_decode_tiles",
+      functionSource: "SymbolTable",
       revision: "7d9c",
     },
     growth: { series: "cgroup anon", bytesPerSecond: 1258291, low: -1, high: 1400000 },
