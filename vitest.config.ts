@@ -1,4 +1,8 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+
+/** Most of these tests wait for a process or a timer: two files at a time also where vitest would take one, on two cores. */
+const maxWorkers = Math.max(2, availableParallelism() - 1);
 
 export default defineConfig({
   test: {
@@ -7,6 +11,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          maxWorkers,
           // Far above what any test takes: it ends what hangs, and a busy machine is no failure.
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -19,6 +24,7 @@ export default defineConfig({
         // Against a real kube-apiserver and etcd, one set for the whole run.
         test: {
           name: "integration",
+          maxWorkers,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.integration.test.ts"],
           globalSetup: ["test/support/apiserver.setup.ts"],
