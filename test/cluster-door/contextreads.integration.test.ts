@@ -428,7 +428,7 @@ test("a metrics API that is down is asked once, and holds nobody back", async ()
 test("an API server that stands still costs the budget and no more, and everything is said to be late", async () => {
   const api = asUser();
   await readContext(api, systemClock, question, BUDGET_MS);
-  own.server.pause();
+  await own.server.pause();
   try {
     const answers = await readContext(api, systemClock, question, 500);
     expect(new Set(answers.skipped.map(({ reason }) => reason))).toEqual(new Set(["TimedOut"]));

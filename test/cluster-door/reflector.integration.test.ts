@@ -253,7 +253,7 @@ test("outlives an API server that stands still", async () => {
   const watched = await follow(own.transport(), { idleTimeoutMs: 1_500 });
   await put("a", "1");
   await expect.poll(() => watched.story()).toEqual(["Added a=1"]);
-  own.server.pause();
+  await own.server.pause();
   await expect.poll(() => watched.reflector.health().connected, { timeout: 10_000 }).toBe(false);
   expect(watched.reflector.health().lastActivityAgeMs).toBeGreaterThan(1_000);
   await systemClock.sleep(2_000);

@@ -67,7 +67,7 @@ describe("an API server of one's own", () => {
   });
 
   test("answers nothing while paused and goes on after", async () => {
-    server.pause();
+    await server.pause();
     await expect(call("GET", "/readyz", server.adminToken, undefined, 300)).rejects.toThrow(/headers timeout/i);
     server.resume();
     expect((await call("GET", "/api/v1/namespaces/default", server.adminToken)).status).toBe(200);

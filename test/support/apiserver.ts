@@ -6,7 +6,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { accessSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
@@ -53,8 +63,8 @@ export interface ApiServer {
   readonly etcdPid: number;
   /** Bearer token of one of `options.users`. Throws when there is no such user: tokens are read at start only. */
   token(user: string): string;
-  /** Stops the API server's clock (SIGSTOP): connections stay open and nothing answers. */
-  pause(): void;
+  /** Stops the API server's clock (SIGSTOP) and returns when all of its threads stand: connections stay open, nothing answers. */
+  pause(): Promise<void>;
   resume(): void;
   /** Ends both and removes the folder. May be called again. */
   stop(): Promise<void>;
@@ -156,10 +166,18 @@ async function launch(
       if (token === undefined) throw new Error(`No user "${user}"; name it in options.users of startApiServer`);
       return token;
     },
-    pause: () => void apiServer.kill("SIGSTOP"),
+    pause: () => stand(apiServer),
     resume: () => void apiServer.kill("SIGCONT"),
     stop,
   };
+}
+
+/** A thread that runs on another CPU goes on for a moment after the signal was sent. */
+async function stand(child: ChildProcess): Promise<void> {
+  const tasks = `/proc/${pidOf(child)}/task`;
+  child.kill("SIGSTOP");
+  while (!readdirSync(tasks).every((tid) => / T [^)]*$/.test(readFileSync(`${tasks}/${tid}/stat`, "utf8"))))
+    await delay(5);
 }
 
 function etcdFlags(directory: string, clientUrl: string, peerUrl: string): string[] {
