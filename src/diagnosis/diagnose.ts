@@ -44,7 +44,8 @@ function culpritOf(
   story: ContainerGrowth,
   { verdict, kind, leader, attribution }: Judgement,
 ): Finding["culprit"] {
-  if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
+  if (kind === undefined && verdict !== "LimitTooLow" && verdict !== "ThrottledAtMemoryHigh") return undefined;
+  if (verdict === "Inconclusive") return undefined;
   const { podUid } = story.container;
   const name = containerName(story);
   const pod = podName(seen, podUid);
@@ -90,6 +91,8 @@ function projectionOf(
   if (kind === undefined || kind === "file" || trend === undefined) return undefined;
   // A container that is gone will not reach its limit any more.
   if (container.lastSeconds < lastSeconds) return undefined;
+  // Socket buffers of cgroup v1 are charged to nobody, and bring nobody to a limit.
+  if (kind !== "anon" && container.kinds[kind].times.length === 0) return undefined;
   return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);
 }
 

@@ -1,7 +1,9 @@
 /** How each container and process grew: every trend that a verdict is made of, and whose growth is the story. */
 import { MEMORY_KINDS, type MemoryKind } from "../api/collection.ts";
-import { type ContainerRecording, isEnough, type ProcessRecording, type Recording } from "./recording.ts";
+import { isEnough } from "./holder.ts";
+import type { ContainerRecording, ProcessRecording, Recording } from "./recording.ts";
 import type { Series } from "./statistics.ts";
+import { SHARE } from "./thresholds.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
 
 export interface ProcessGrowth {
@@ -94,7 +96,7 @@ function matters(growth: ContainerGrowth, kind: HeldKind): boolean {
   if (kind !== "kernel" && kind !== "sock") return true;
   const net = heldTrend(growth, kind)?.netBytes ?? 0;
   const all = MEMORY_KINDS.reduce((sum, other) => sum + Math.max(0, growth.kinds[other]?.netBytes ?? 0), 0);
-  return net >= 0.2 * all;
+  return net >= SHARE.kernel * all;
 }
 
 /** The held kinds that grew by enough, but in no shape that proves a trend. */
@@ -146,4 +148,14 @@ function compare(a: readonly number[], b: readonly number[]): number {
 export function incarnations(recording: Recording, container: ContainerRecording): readonly ContainerRecording[] {
   if (container.name === undefined) return [container];
   return recording.containers.filter((c) => c.podUid === container.podUid && c.name === container.name);
+}
+
+/**
+ * The same container in other pods, and its other lives in this one, that grow by the whole test. Each is a measurement of its own: it
+ * makes up for what a restart takes from the view.
+ */
+export function otherLivesGrowing(all: readonly ContainerGrowth[], story: ContainerGrowth): readonly ContainerGrowth[] {
+  const { name } = story.container;
+  if (name === undefined) return [];
+  return all.filter((one) => one !== story && one.container.name === name && one.anon?.trend === "Growing");
 }
