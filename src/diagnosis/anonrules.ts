@@ -312,7 +312,7 @@ export function loadProportional(facts: Facts): Claim | undefined {
     trend,
     points: [
       ...growthPoints(facts, trend).filter((p) => p !== "loadPartly" && p !== "noisy"),
-      ...(bothWays ? (["separating"] as const) : []),
+      bothWays ? "separating" : "corroborated",
     ],
     cap: bothWays ? undefined : 60,
     provisional: isProvisional(facts, trend),

@@ -201,35 +201,35 @@ export function allocatorRetention(facts: Facts): Claim | undefined {
   const step = findStep(container.anonAndSwap, gate);
   if (plateau === undefined && step === undefined) return undefined;
   const kept = keptAfterDemand(container, container.anonAndSwap);
-  const part2 = findRetention(container.anonAndSwap, gate);
+  const burst = findRetention(container.anonAndSwap, gate);
   const shares = leader === undefined ? undefined : classShares(seen, leader.process);
   const managed = [...(shares?.keys() ?? [])].some(
     (kind) => /^(V8Heap|JvmHeap|GoHeap)$/.test(kind) && (shares?.get(kind) ?? 0) >= SHARE.part,
   );
   const arenas = leader === undefined ? undefined : arenasOf(facts, leader.process);
   // A collector's heap rises and stays in the same way, and it is no allocator of C.
-  if (managed || (kept === undefined && part2 === undefined && arenas === undefined)) return undefined;
-  const signs = [kept, part2, arenas].filter((one) => one !== undefined).length;
+  if (managed || (kept === undefined && burst === undefined && arenas === undefined)) return undefined;
   return {
     verdict: "AllocatorRetention",
     subKind: arenas === undefined ? undefined : "Arenas",
     trend,
     points: [
       ...viewPoints(facts, trend),
-      ...(signs > 1 ? (["separating", "corroborated"] as const) : kept === undefined ? [] : (["separating"] as const)),
+      ...(kept === undefined && burst === undefined ? [] : (["separating"] as const)),
+      ...(arenas === undefined && (kept === undefined || burst === undefined) ? [] : (["corroborated"] as const)),
     ],
     cap: 75,
     provisional: isProvisional(facts, trend),
-    says: `keeps memory that its demand of a moment needed${part2 === undefined ? "" : `: ${part2.keptPercent} % of the peak's growth has stayed`}, and grows no more`,
+    says: `keeps memory that its demand of a moment needed${burst === undefined ? "" : `: ${burst.keptPercent} % of the peak's growth has stayed`}, and grows no more`,
     speaks: [
       ...(kept === undefined
         ? []
         : [
             line(`${kept.proxy}, fall from the most`, kept.fellPercent, "%", part, `>= ${RETENTION.demandFalls * 100}`),
           ]),
-      ...(part2 === undefined
+      ...(burst === undefined
         ? []
-        : [line("kept of what the burst took", part2.keptPercent, "%", part, `>= ${RETENTION.keeps * 100}`)]),
+        : [line("kept of what the burst took", burst.keptPercent, "%", part, `>= ${RETENTION.keeps * 100}`)]),
       ...(arenas === undefined
         ? []
         : [line("glibc arenas", arenas, "mappings", "mappings", `>= ${RETENTION.leastArenas}`)]),
