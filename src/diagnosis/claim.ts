@@ -12,7 +12,7 @@ import {
   incarnations,
 } from "./growth.ts";
 import { type Life, livesOf } from "./lives.ts";
-import type { ContainerRecording } from "./recording.ts";
+import type { ContainerRecording, ProcessRecording } from "./recording.ts";
 import type { Point } from "./score.ts";
 import { CONFIRMED, GAPS } from "./thresholds.ts";
 import { knowsLoad } from "./load.ts";
@@ -30,6 +30,8 @@ export interface Claim {
   /** The process that holds most of the growth; present only where it was shown. */
   readonly leader?: ProcessGrowth | undefined;
   readonly attribution?: Attribution;
+  /** The process that holds what is no heap: kernel or shared memory; present only where its own numbers show it. */
+  readonly holder?: ProcessRecording | undefined;
   readonly points: readonly Point[];
   /** Percent; lower than what every verdict is capped at. */
   readonly cap?: number | undefined;

@@ -42,7 +42,7 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
 function culpritOf(
   seen: Case,
   story: ContainerGrowth,
-  { verdict, kind, leader, attribution }: Judgement,
+  { verdict, kind, leader, attribution, claim }: Judgement,
 ): Finding["culprit"] {
   if (kind === undefined && verdict !== "LimitTooLow" && verdict !== "ThrottledAtMemoryHigh") return undefined;
   if (verdict === "Inconclusive") return undefined;
@@ -50,11 +50,12 @@ function culpritOf(
   const name = containerName(story);
   const pod = podName(seen, podUid);
   const revision = seen.pods.get(podUid)?.revision;
+  const process = leader?.process ?? claim?.holder;
   const mapping = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
   return {
     ...(name === undefined ? {} : { container: nameText(name, 63) }),
     ...(pod === undefined ? {} : { pod }),
-    ...(leader === undefined ? {} : { process: { pid: leader.process.pid, comm: nameText(leader.process.comm) } }),
+    ...(process === undefined ? {} : { process: { pid: process.pid, comm: nameText(process.comm) } }),
     ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
     ...codeOf(attribution),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),

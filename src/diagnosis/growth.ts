@@ -47,7 +47,7 @@ export function containerGrowth(container: ContainerRecording): ContainerGrowth 
 /** Only the processes that grew most are judged, because a judgement costs milliseconds; shares count all of them. */
 function processGrowth(container: ContainerRecording): ProcessGrowth[] {
   const measured = container.processes.map((process) => {
-    const signal = isEnough(process.pssAnon, process.rssAnon) ? "Pss_Anon" : "RssAnon";
+    const signal = usesPss(process) ? "Pss_Anon" : "RssAnon";
     const series = plus(signal === "Pss_Anon" ? process.pssAnon : process.rssAnon, process.swap);
     return { process, signal, series, net: (series.values.at(-1) ?? 0) - (series.values[0] ?? 0) } as const;
   });
@@ -61,6 +61,17 @@ function processGrowth(container: ContainerRecording): ProcessGrowth[] {
       trend: judgeTrend(series, container.limitBytes),
       sharePercent: total <= 0 ? 0 : Math.round((100 * Math.max(0, net)) / total),
     }));
+}
+
+/** Pss, where it was read often enough; but of a process that shares nothing Rss says the same, and was read in every sample. */
+function usesPss({ pssAnon, rssAnon }: ProcessRecording): boolean {
+  if (!isEnough(pssAnon, rssAnon)) return false;
+  if (pssAnon.times.length >= rssAnon.times.length) return true;
+  const rssAt = new Map(rssAnon.times.map((time, i) => [time, rssAnon.values[i] ?? 0]));
+  return pssAnon.times.some((time, i) => {
+    const rss = rssAt.get(time) ?? 0;
+    return Math.abs((pssAnon.values[i] ?? 0) - rss) > SHARE.identity * rss;
+  });
 }
 
 /** Sums two series at the times of the first; a time that the second does not have counts its latest value before. */

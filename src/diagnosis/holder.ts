@@ -45,6 +45,8 @@ const PROCESS_FIELDS = [
   "shared",
   "unshared",
   "hugePages",
+  "pageTables",
+  "descriptors",
 ] as const;
 
 const SUM_FIELDS = [
@@ -227,6 +229,8 @@ const PROCESS: Readonly<Record<ProcessField, Of>> = {
   shared: sharedOf,
   unshared: rollup("Private_Dirty"),
   hugePages: rollup("AnonHugePages"),
+  pageTables: status("VmPTE"),
+  descriptors: ({ descriptors }) => descriptors?.open,
 };
 
 /** Kinds of a process without a cgroup of its own: what its processes map. */

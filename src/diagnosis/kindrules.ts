@@ -4,10 +4,10 @@ import { verdictOfKind } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
 import type { HeldKind } from "./growth.ts";
 import type { StatField } from "./holder.ts";
-import type { ContainerRecording } from "./recording.ts";
+import type { ContainerRecording, ProcessRecording } from "./recording.ts";
 import type { Point } from "./score.ts";
 import { type Series, median } from "./statistics.ts";
-import { FILES, PAGE_TABLES, SHARE, THREADS } from "./thresholds.ts";
+import { FILES, HOLDER, PAGE_TABLES, SHARE, THREADS } from "./thresholds.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
 
 /** Shared, kernel or socket memory grows by the whole test, faster than anything else that is held. */
@@ -50,10 +50,12 @@ function shared(facts: Facts, trend: Trend): Claim {
   const largest = container.processes.reduce((sum, { rssShmem }) => Math.max(sum, netOf(rssShmem.values)), 0);
   const mapped = Math.max(pss, largest);
   const isMapped = mapped >= SHARE.part * trend.netBytes;
+  const holder = isMapped ? holderOf(container, "rssShmem", facts.gate / 2) : undefined;
   const seen = container.sums.pssShmem.times.length > 0 || container.processes.length > 0;
   return {
     ...common(facts, "shmem", trend),
     verdict: "ShmemGrowth",
+    holder,
     subKind: seen ? (isMapped ? "Mapped" : "Unmapped") : undefined,
     speaks: [line("shmem that processes map, net", mapped, "bytes", part, isMapped ? ">= half" : "< half")],
     limits: seen ? [] : ["No process could be read: whether one maps the shared memory is not known."],
@@ -80,6 +82,7 @@ function kernel(facts: Facts, kind: "kernel" | "sock", trend: Trend): Claim | un
   return {
     ...common(facts, kind, trend),
     verdict: "KernelMemoryGrowth",
+    holder: kernelHolder(container, told?.subKind),
     subKind: told?.subKind,
     speaks: told === undefined ? [] : [line(`${told.from}, net`, told.bytes, "bytes", part, ">= half of it")],
     limits: told === undefined ? ["Which part of the kernel's memory it is, its counters here do not tell."] : [],
@@ -115,7 +118,32 @@ function kernelPart({ stat, sums }: ContainerRecording, trend: Trend): Part | un
       bytes: trend.netBytes - parts,
       from: `kernel less its parts, while ${pipes} pipes were opened`,
     };
+  const sockets = netOf(sums.sockets.values);
+  if (sockets >= HOLDER.descriptors && trend.netBytes - parts >= enough)
+    return {
+      subKind: "SocketBuffers",
+      bytes: trend.netBytes - parts,
+      from: `kernel less its parts, while ${sockets} sockets were opened`,
+    };
   return undefined;
+}
+
+/** Page tables and stacks are a process's own; what descriptors pin is that of the process that opens them. */
+function kernelHolder(container: ContainerRecording, subKind: string | undefined): ProcessRecording | undefined {
+  if (subKind === "PageTables") return holderOf(container, "pageTables", HOLDER.tables);
+  if (subKind === "KernelStacks") return holderOf(container, "threads", THREADS.more);
+  return holderOf(container, "descriptors", HOLDER.descriptors);
+}
+
+/** The process with at least 70 % of what all gained of a thing; undefined where they gained less than `least`. */
+function holderOf(
+  { processes }: ContainerRecording,
+  field: "rssShmem" | "pageTables" | "threads" | "descriptors",
+  least: number,
+): ProcessRecording | undefined {
+  const gained = processes.map((process) => ({ process, net: Math.max(0, netOf(process[field].values)) }));
+  const all = gained.reduce((sum, { net }) => sum + net, 0);
+  return all < least ? undefined : gained.find(({ net }) => net >= SHARE.leader * all)?.process;
 }
 
 /** The kernel's stacks grow because threads do: the leak is of threads, and their own stacks may be too small to see. */
@@ -128,6 +156,7 @@ function stacksInKernel(facts: Facts, trend: Trend, bytes: number): Claim {
       ...base,
       verdict: "KernelMemoryGrowth",
       subKind: "KernelStacks",
+      holder: holderOf(facts.container, "threads", THREADS.more),
       speaks: [stacks],
       rivals: ["ThreadStackGrowth"],
     };
@@ -135,6 +164,7 @@ function stacksInKernel(facts: Facts, trend: Trend, bytes: number): Claim {
     ...base,
     verdict: "ThreadStackGrowth",
     subKind: "KernelStacks",
+    holder: holderOf(facts.container, "threads", THREADS.more),
     points: [...base.points, "separating"],
     speaks: [line("Threads, net", more, "threads", facts.part, `>= ${THREADS.more}`), stacks],
     rivals: ["KernelMemoryGrowth"],
@@ -156,6 +186,7 @@ export function unchargedSockets(facts: Facts): Claim | undefined {
     ...base,
     verdict: "KernelMemoryGrowth",
     subKind: "SocketBuffers",
+    holder: holderOf(container, "descriptors", HOLDER.descriptors),
     points: [
       ...base.points.filter((p) => p !== "concentrated"),
       ...(more > 0 ? (["corroborated"] as const) : ["unseen" as const]),

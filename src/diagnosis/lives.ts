@@ -16,6 +16,8 @@ export interface Life {
   readonly ended: boolean;
   /** Its beginning was watched as well. */
   readonly begun: boolean;
+  /** Where it is that of one process. */
+  readonly process?: ProcessRecording;
 }
 
 /** In order of time; one life where nothing restarted. */
@@ -44,7 +46,8 @@ function ofContainer(
   };
 }
 
-function ofProcess({ lastSeconds }: Recording, { rssAnon, swap }: ProcessRecording): Life {
+function ofProcess({ lastSeconds }: Recording, process: ProcessRecording): Life {
+  const { rssAnon, swap } = process;
   const swapAt = new Map(swap.times.map((time, i) => [time, swap.values[i] ?? 0]));
   const from = rssAnon.times[0] ?? 0;
   const until = rssAnon.times.at(-1) ?? 0;
@@ -55,6 +58,7 @@ function ofProcess({ lastSeconds }: Recording, { rssAnon, swap }: ProcessRecordi
     untilSeconds: until,
     ended: until < lastSeconds,
     begun: from > 0,
+    process,
   };
 }
 

@@ -37,6 +37,7 @@ export function restartLoop(facts: Facts): Claim | Doubt | undefined {
       subKind: "RestartSawtooth",
       kind: "anon",
       trend: ofLives,
+      holder: lives.findLast((life) => life.process !== undefined)?.process ?? story.processes[0]?.process,
       points: [
         ...growthPoints(facts, ofLives).filter((p) => p !== "restarts" && p !== "noisy"),
         "otherLives",

@@ -84,6 +84,9 @@ export const HUGE = { share: 0.5, ofGrowth: 0.8, addressSpace: 0.2 } as const;
 /** Page tables take 1/512 of what is mapped densely; more than 1/64 of it is a finding of its own. */
 export const PAGE_TABLES = { ofResident: 1 / 64 } as const;
 
+/** Who holds kernel memory: descriptors, or page tables, that it must have gained to be named (judged; below it every program moves). */
+export const HOLDER = { descriptors: 8, tables: 2 * MIB } as const;
+
 /** Files: growth that is mapped, growth that is or was dirty, dirty pages of the limit at which writers are throttled (vm.dirty_ratio 20). */
 export const FILES = { mapped: 0.5, dirty: 0.2, dirtyOfLimit: 0.2 } as const;
 
