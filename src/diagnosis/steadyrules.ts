@@ -5,8 +5,8 @@ import { verdictOfKind } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
 import { heldTrend } from "./growth.ts";
 import { findArtefact } from "./sharing.ts";
-import { SHARING } from "./thresholds.ts";
-import { bytesText } from "./words.ts";
+import { RISE, SHARING } from "./thresholds.ts";
+import { bytesText, nounOf, secondsText } from "./words.ts";
 
 /** A pod that was taken out of its Services gets no traffic: that it stands still says nothing of a leak that needs some. */
 export function withoutTraffic({ seen }: Facts): Doubt | undefined {
@@ -17,6 +17,21 @@ export function withoutTraffic({ seen }: Facts): Doubt | undefined {
   );
   if (!roles.includes("Preserved") || loaded) return undefined;
   return doubt(["nothing grows to the end, but only a pod without traffic was measured for long enough"]);
+}
+
+/** Nobody was left in it: that nothing grows says nothing. Processes that could never be read count as there while anon is. */
+export function emptied({ container }: Facts): Doubt | undefined {
+  const { processes, firstSeconds, lastSeconds, kinds } = container;
+  const last = Math.max(firstSeconds, ...processes.map(({ threads }) => threads.times.at(-1) ?? firstSeconds));
+  const away = lastSeconds - last;
+  if (processes.length === 0 && (kinds.anon.values.at(-1) ?? 0) > RISE.deadBand) return undefined;
+  if (processes.length > 0 && away <= (lastSeconds - firstSeconds) / 6) return undefined;
+  const noun = nounOf(container);
+  return doubt([
+    processes.length === 0
+      ? `no process ran in the ${noun} while it was measured`
+      : `no process ran in the ${noun} for the last ${secondsText(away)}`,
+  ]);
 }
 
 /** Something grew by enough, in no shape that proves anything. */

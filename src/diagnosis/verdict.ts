@@ -9,7 +9,7 @@ import { growingOther, mappedDirtyFile, pageCache, unchargedSockets } from "./ki
 import { limitTooLow, nodeVictim, restartLoop, swapColdPages, throttledAtHigh, tooLittle } from "./pressurerules.ts";
 import { LEAST_CONFIDENCE, confidenceOf } from "./score.ts";
 import { allocatorRetention, cowUnsharing, stepChange, thpBloat, transientSpike, warmupPlateau } from "./shaperules.ts";
-import { boundedSteady, doubtfulGrowth, sharedPageArtefact, withoutTraffic } from "./steadyrules.ts";
+import { boundedSteady, doubtfulGrowth, emptied, sharedPageArtefact, withoutTraffic } from "./steadyrules.ts";
 import type { Trend } from "./trend.ts";
 
 export interface Judgement {
@@ -46,6 +46,7 @@ const RULES: readonly Rule[] = [
   unchargedSockets,
   // From here on every verdict is harmless, or is about the limit: it needs a target that works.
   withoutTraffic,
+  emptied,
   mappedDirtyFile,
   limitTooLow,
   transientSpike,

@@ -385,6 +385,17 @@ describe("thin evidence", () => {
     expect(finding.limits?.length).toBeGreaterThan(0);
   });
 
+  test("a container whose process has ended, or that never had one, is not called steady", async () => {
+    const ended: ContainerPlan = {
+      kinds: { anon: (t) => (t < 100 ? 60 : 0) },
+      processes: [{ pid: 1, anon: () => 60, until: 100 }],
+    };
+    expect((await findingOf([ended])).limits?.join(" ")).toContain("No process ran in the container for the last");
+    const empty = await findingOf([{ kinds: { anon: () => 0 } }]);
+    expect(empty.verdict).toBe("Inconclusive");
+    expect(empty.limits?.join(" ")).toContain("No process ran in the container while it was measured");
+  });
+
   test("a pod that is gone midway is judged by what was seen, and no time is promised", async () => {
     const finding = await findingOf(
       one((t) => 20 + 1 * t, { until: 150 }),
