@@ -166,10 +166,13 @@ type Of = (reading: ProcessReading) => number | undefined;
 
 /** Undefined when one of them does not tell. */
 function total(readings: readonly ProcessReading[], of: Of): number | undefined {
-  return readings.reduce<number | undefined>((sum, reading) => {
+  let sum = 0;
+  for (const reading of readings) {
     const one = of(reading);
-    return sum === undefined || one === undefined ? undefined : sum + one;
-  }, 0);
+    if (one === undefined) return undefined;
+    sum += one;
+  }
+  return sum;
 }
 
 const status =
@@ -274,7 +277,7 @@ export function addProcesses(
     if (skip !== undefined && TOLD_SKIPS.includes(skip)) room.skipped.add(skip);
     const process = processOf(room, container, reading);
     if (process === undefined) left++;
-    else if (process.series.times.at(-1) !== seconds) addRow(process.series, seconds, rowOf(PROCESS, reading));
+    else if (process.series.times.at(-1) !== seconds) addReading(process.series, seconds, reading);
   }
   if (readings.length > 0 && omitted === 0) {
     const alive = readings.filter(hasMemory);
@@ -284,11 +287,12 @@ export function addProcesses(
   return left;
 }
 
-function rowOf(
-  fields: Readonly<Record<ProcessField, Of>>,
-  reading: ProcessReading,
-): Partial<Record<ProcessField, number>> {
-  return Object.fromEntries(Object.entries(fields).map(([field, of]) => [field, of(reading)]));
+const PROCESS_GETTERS = Object.entries(PROCESS) as [ProcessField, Of][];
+
+/** A row without an object in between: there is one for each process and sample. */
+function addReading({ times, values }: Columns<ProcessField>, seconds: number, reading: ProcessReading): void {
+  times.push(seconds);
+  for (const [field, of] of PROCESS_GETTERS) values[field].push(of(reading) ?? Number.NaN);
 }
 
 function processOf(room: Room, container: Holder, reading: ProcessReading): Process | undefined {
