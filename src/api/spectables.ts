@@ -1,18 +1,20 @@
 /**
- * The tables in the pages of docs/spec, made from the same schemas as the CRDs: fields, refusals, reasons.
+ * The tables in the pages of docs/spec, made from the same schemas as the CRDs: fields, refusals, reasons; and the list of docs/verdicts.md.
  * A page holds each between two marker lines; the text around them is written by hand.
  */
 import { ADVICE } from "./advice.ts";
 import { KINDS, kindSchema } from "./crd.ts";
-import { CONDITION_TYPES } from "./memoryinvestigation.ts";
+import { CONDITION_TYPES, Verdict } from "./memoryinvestigation.ts";
 import { REASONS, type Reason } from "./reasons.ts";
 import type { StructuralSchema } from "./structural.ts";
+import { VERDICTS, slugOf } from "./verdicts.ts";
 
 /** The pages and the names of the tables in each. */
 export const MARKED_TABLES: ReadonlyMap<string, readonly string[]> = new Map([
   ["docs/spec/memoryinvestigation.md", ["spec", "refusals", "status", "conditions", "held", "events"]],
   ["docs/spec/memorypolicy.md", ["spec", "refusals", "status"]],
   ["docs/spec/clustermemorypolicy.md", ["spec", "refusals", "status"]],
+  ["docs/verdicts.md", ["verdicts"]],
 ]);
 
 /** The page with its tables renewed. Throws when a pair of markers is missing or a pair is there that nobody fills. */
@@ -37,6 +39,7 @@ function markers(name: string): [string, string] {
 }
 
 function table(page: string, name: string): string {
+  if (name === "verdicts") return Verdict.options.map(verdictSection).join("\n\n");
   if (name === "conditions") return conditionTables();
   if (name === "held") return reasonTable(reasonsOf((on) => on.includes("Hold")));
   if (name === "events") return reasonTable(reasonsOf((on) => on.includes("Event")));
@@ -135,6 +138,27 @@ function reasonTable(reasons: readonly Reason[]): string {
     reasons.map((reason) => [`\`${reason}\``, REASONS[reason], ADVICE[reason].advice]),
   );
 }
+
+function verdictSection(verdict: Verdict): string {
+  const { nature, meaning, known, lookAlike, apart, advice, subKinds } = VERDICTS[verdict];
+  const finer = Object.entries(subKinds).map(([name, text]) => [`\`${name}\``, text]);
+  return [
+    `### ${slugOf(verdict)}`,
+    `\`${verdict}\` · ${NATURES[nature]}`,
+    meaning,
+    `**How we know.** ${known}`,
+    `**Nearest look-alike:** [\`${lookAlike}\`](#${slugOf(lookAlike)}). ${apart}`,
+    `**What to do.** ${advice}`,
+    ...(finer.length === 0 ? [] : [markdownTable(["`subKind`", "Meaning"], finer)]),
+  ].join("\n\n");
+}
+
+const NATURES: Readonly<Record<(typeof VERDICTS)[Verdict]["nature"], string>> = {
+  Grows: "it grows without end",
+  Limit: "what it is given is the trouble",
+  Harmless: "nothing grows without end",
+  Unknown: "no verdict",
+};
 
 function markdownTable(head: readonly string[], body: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string =>

@@ -1,5 +1,6 @@
 /** The finding in plain words, for the engineer who asked for it. The numbers are those of `status.finding`, none is computed here. */
-import type { EvidenceLine, Finding } from "../api/memoryinvestigation.ts";
+import type { EvidenceLine, Finding, Verdict } from "../api/memoryinvestigation.ts";
+import { VERDICTS } from "../api/verdicts.ts";
 import { bytesText, nameText } from "../diagnosis/words.ts";
 import { wrap } from "./arguments.ts";
 import { change, table } from "./text.ts";
@@ -11,13 +12,24 @@ export function findingText(finding: Finding, width: number): string {
   section(lines, "for it", finding.evidence);
   section(lines, "against it", finding.counterEvidence);
   const { runnerUp, limits = [] } = finding;
-  if (runnerUp !== undefined) lines.push("", `  next best: ${runnerUp.verdict}, ${runnerUp.confidencePercent} %`);
+  if (runnerUp !== undefined) {
+    lines.push("", `  next best: ${runnerUp.verdict}, ${runnerUp.confidencePercent} %`);
+    lines.push(...wrap(whyNot(finding.verdict, runnerUp.verdict), width - 4).map((line) => `    ${line}`));
+  }
   if (limits.length > 0) lines.push("", "  what could not be seen:");
   for (const limit of limits) {
     const [first = "", ...rest] = wrap(limit, width - 6);
     lines.push(`    - ${first}`, ...rest.map((line) => `      ${line}`));
   }
+  lines.push("", "  what to do:", ...wrap(VERDICTS[finding.verdict].advice, width - 4).map((line) => `    ${line}`));
   return `${lines.join("\n")}\n`;
+}
+
+/** How the verdict and the next best are told apart: what is known of the pair, or else what each of the two needs. */
+function whyNot(verdict: Verdict, other: Verdict): string {
+  if (verdict === "Inconclusive") return `It would be that if: ${VERDICTS[other].known}`;
+  if (VERDICTS[verdict].lookAlike === other) return VERDICTS[verdict].apart;
+  return VERDICTS[other].lookAlike === verdict ? VERDICTS[other].apart : `That needs: ${VERDICTS[other].known}`;
 }
 
 function headline({ verdict, subKind, confidencePercent }: Finding): string {

@@ -1,10 +1,12 @@
 /** Everything a verdict may rest on, gathered once: growth, names, roles, kills and the kernel's reports. */
 import type { Context, Host, Manifest, OomReport, OomReports } from "../api/collection.ts";
 import { ObjectName } from "../api/fields.ts";
+import type { MappingClass } from "../api/mappings.ts";
 import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
-import type { MappingGrowth } from "./mappinggrowth.ts";
+import { type MappingGrowth, held } from "./mappinggrowth.ts";
 import type { ProfileReading } from "./profilereading.ts";
 import type { ContainerRecording, Recording } from "./recording.ts";
+import { LOOP } from "./thresholds.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
 export interface Surroundings {
@@ -97,6 +99,26 @@ export function growingMapping(
 ): { readonly growth: MappingGrowth; readonly dominant: NonNullable<MappingGrowth["dominant"]> } | undefined {
   const growth = surroundings.mappingGrowth?.find((one) => one.pid === pid && one.startTicks === startTicks);
   return growth?.dominant === undefined ? undefined : { growth, dominant: growth.dominant };
+}
+
+/** Each class's share of what the process grew by, 0 to 1, the largest first; undefined when nobody looked twice, or nothing grew by a mebibyte. */
+export function classShares(
+  { surroundings }: Case,
+  { pid, startTicks }: Pick<MappingGrowth, "pid" | "startTicks">,
+): ReadonlyMap<MappingClass, number> | undefined {
+  const growth = surroundings.mappingGrowth?.find((one) => one.pid === pid && one.startTicks === startTicks);
+  const grown = (growth?.classes ?? []).map((row) => [row.class, Math.max(0, held(row.delta, row.class))] as const);
+  const all = grown.reduce((sum, [, bytes]) => sum + bytes, 0);
+  if (all < 2 ** 20) return undefined;
+  return new Map(grown.map(([kind, bytes]) => [kind, bytes / all] as const).toSorted(([, a], [, b]) => b - a));
+}
+
+/** How many of the kernel's reports say that anon was at least 80 % of the limit. */
+export function killsByAnon({ reports }: Case): number {
+  return reports.filter((report) => {
+    const anon = anonAtKill(report);
+    return anon !== undefined && report.limitBytes !== undefined && anon >= LOOP.ofLimit * report.limitBytes;
+  }).length;
 }
 
 /** Kills in the context, and in the kernel's reports. */

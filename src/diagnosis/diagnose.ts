@@ -42,18 +42,20 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
 function culpritOf(
   seen: Case,
   story: ContainerGrowth,
-  { verdict, kind, leader, attribution }: Judgement,
+  { verdict, kind, leader, attribution, claim }: Judgement,
 ): Finding["culprit"] {
-  if (verdict === "Inconclusive" || verdict === "BoundedSteady") return undefined;
+  if (kind === undefined && verdict !== "LimitTooLow" && verdict !== "ThrottledAtMemoryHigh") return undefined;
+  if (verdict === "Inconclusive") return undefined;
   const { podUid } = story.container;
   const name = containerName(story);
   const pod = podName(seen, podUid);
   const revision = seen.pods.get(podUid)?.revision;
+  const process = leader?.process ?? claim?.holder;
   const mapping = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
   return {
     ...(name === undefined ? {} : { container: nameText(name, 63) }),
     ...(pod === undefined ? {} : { pod }),
-    ...(leader === undefined ? {} : { process: { pid: leader.process.pid, comm: nameText(leader.process.comm) } }),
+    ...(process === undefined ? {} : { process: { pid: process.pid, comm: nameText(process.comm) } }),
     ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
     ...codeOf(attribution),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
@@ -90,6 +92,8 @@ function projectionOf(
   if (kind === undefined || kind === "file" || trend === undefined) return undefined;
   // A container that is gone will not reach its limit any more.
   if (container.lastSeconds < lastSeconds) return undefined;
+  // Socket buffers of cgroup v1 are charged to nobody, and bring nobody to a limit.
+  if (kind !== "anon" && container.kinds[kind].times.length === 0) return undefined;
   return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);
 }
 

@@ -4,10 +4,15 @@ import { type Finding, MAX_EVIDENCE } from "../api/memoryinvestigation.ts";
 import { attributionLimits, attributionLines } from "./attributionlines.ts";
 import { type Case, anonAtKill, growingMapping, killsSeen } from "./case.ts";
 import { line } from "./evidenceline.ts";
-import { type ContainerGrowth, incarnations } from "./growth.ts";
+import { identityResidual, threadGrowth } from "./anonrules.ts";
+import { netOf, readingsPart } from "./claim.ts";
+import { type ContainerGrowth, incarnations, otherLivesGrowing } from "./growth.ts";
+import { knowsLoad, proxiesSeen } from "./load.ts";
 import type { ContainerRecording } from "./recording.ts";
-import { CONFIRMED_POINTS, CONFIRMED_SPAN_SECONDS, MIN_POINTS, type Trend } from "./trend.ts";
-import { type Judgement, identityResidual, otherLivesGrowing, threadRunnerUp } from "./verdict.ts";
+import { CONFIRMED, ENOUGH, SHARE, THREADS } from "./thresholds.ts";
+import type { Trend } from "./trend.ts";
+import type { Judgement } from "./verdict.ts";
+import { isNegative } from "../api/verdicts.ts";
 import { bytesText, nameText, nounOf, sentence, whole } from "./words.ts";
 
 type Line = Finding["evidence"][number];
@@ -16,8 +21,8 @@ type Line = Finding["evidence"][number];
 export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evidence" | "counterEvidence"> {
   const { story } = seen;
   const readings = readingsPart(seen);
-  const speaks: Line[] = [];
-  const against: Line[] = [];
+  const speaks: Line[] = [...(judgement.claim?.speaks ?? [])];
+  const against: Line[] = [...(judgement.claim?.against ?? [])];
   if (story !== undefined) {
     if (judgement.trend !== undefined) speaks.push(...trendLines(judgement, judgement.trend, readings));
     kindLines(story, judgement, readings, speaks, against);
@@ -31,25 +36,29 @@ export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evi
     siblingLines(seen, story, judgement, readings, speaks, against);
   }
   const killLine = killLines(seen);
-  // A kill with the heap full speaks for a leak and against steadiness.
-  (judgement.verdict === "BoundedSteady" ? against : speaks).push(...killLine);
+  // A kill with the heap full speaks for a leak or a limit that is too low, and against whatever is harmless.
+  (isNegative(judgement.verdict) && !/^(LimitTooLow|NodePressureVictim)$/.test(judgement.verdict)
+    ? against
+    : speaks
+  ).push(...killLine);
   return { evidence: speaks.slice(0, MAX_EVIDENCE), counterEvidence: against.slice(0, MAX_EVIDENCE) };
 }
 
 function trendLines({ kind, verdict }: Judgement, trend: Trend, part: string): Line[] {
+  if (kind === undefined && verdict !== "BoundedSteady" && verdict !== "Inconclusive") return [];
   const signal = kind === "anon" ? "anon + swap" : (kind ?? "anon");
   if (verdict === "BoundedSteady") {
     return [
       line(`${signal}, net`, trend.netBytes, "bytes", part, `< ${whole(trend.gateBytes)}`),
       line("smallest leak that could be seen", trend.smallestSlope, "bytes/s", part),
-      line("samples", trend.points, "samples", part, `>= ${MIN_POINTS}`),
+      line("samples", trend.points, "samples", part, `>= ${ENOUGH.points}`),
     ];
   }
   return [
     line(`${signal}, slope`, trend.slope, "bytes/s", part, "low > 0"),
     line(`${signal}, low end of the slope`, trend.low, "bytes/s", part, "> 0"),
     line(`${signal}, net`, trend.netBytes, "bytes", part, `>= ${whole(trend.gateBytes)}`),
-    line("samples", trend.points, "samples", part, `>= ${MIN_POINTS}`),
+    line("samples", trend.points, "samples", part, `>= ${ENOUGH.points}`),
   ];
 }
 
@@ -74,25 +83,26 @@ function kindLines(
 
 function processLines(
   story: ContainerGrowth,
-  { kind, leader }: Judgement,
+  { kind, leader, verdict }: Judgement,
   part: string,
   speaks: Line[],
   against: Line[],
 ): void {
   if (kind === "anon") {
     const residual = identityResidual(story);
-    const signal = story.container.pssAnonSum.times.length > 0 ? "Pss_Anon" : "RssAnon";
+    const signal = story.container.sums.pssAnon.times.length > 0 ? "Pss_Anon" : "RssAnon";
     if (residual < 1) {
       const found = line(`|anon - sum of ${signal}| / anon`, Math.round(100 * residual), "%", part, "< 5");
-      (residual < 0.05 ? speaks : against).push(found);
+      (residual < SHARE.identity ? speaks : against).push(found);
     }
   }
   if (leader === undefined) return;
   speaks.push(line(`${leader.signal}, share of pid ${leader.process.pid}`, leader.sharePercent, "%", part, ">= 70"));
   speaks.push(line(`${leader.signal}, slope of pid ${leader.process.pid}`, leader.trend.slope, "bytes/s", part));
-  const threads = leader.process.threads.values;
-  const more = (threads.at(-1) ?? 0) - (threads[0] ?? 0);
-  (threadRunnerUp(leader) ? against : speaks).push(line("Threads, net", more, "threads", part, "< 8"));
+  if (verdict === "ThreadStackGrowth") return;
+  const more = netOf(leader.process.threads.values);
+  const told = line("Threads, net", more, "threads", part, `< ${THREADS.more}`);
+  (threadGrowth(leader) === undefined ? speaks : against).push(told);
 }
 
 /** Which kind of mapping the growth of the leading process lies in; two moments, so it supports a trend and proves none. */
@@ -118,7 +128,7 @@ function siblingLines(
   against: Line[],
 ): void {
   if (judgement.kind !== "anon") return;
-  const others = otherLivesGrowing(seen, story).length;
+  const others = otherLivesGrowing(seen.growths, story).length;
   if (others > 0) speaks.push(line("anon grows in other pods and lives too", others, "containers", part, ">= 1"));
   for (const other of seen.growths) {
     if (other.container.name !== story.container.name || other.container.podUid === story.container.podUid) continue;
@@ -142,7 +152,7 @@ function killLines({ reports }: Case): Line[] {
 /** What could not be seen; the reader of the finding must know it. */
 export function limitsOf(seen: Case, judgement: Judgement): string[] {
   const { recording, story, surroundings } = seen;
-  const out: string[] = [...judgement.reasons];
+  const out: string[] = [...judgement.reasons, ...(judgement.claim?.limits ?? [])];
   if (judgement.attribution !== undefined) out.push(...attributionLimits(judgement.attribution));
   if (story !== undefined) out.push(...storyLimits(seen, story, judgement));
   if (recording.samples > 2 && recording.longestGapSeconds > 3 * recording.medianGapSeconds) {
@@ -179,13 +189,17 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
   const trend = judgement.trend;
   if (trend?.provisional === true) {
     out.push(
-      `Provisional: ${trend.points} samples over ${Math.round(trend.spanSeconds)} s; ${CONFIRMED_POINTS} over ${CONFIRMED_SPAN_SECONDS} s would tell a leak from a warm-up.`,
+      `Provisional: ${trend.points} samples over ${Math.round(trend.spanSeconds)} s; ${CONFIRMED.points} over ${CONFIRMED.spanSeconds} s would tell a leak from a warm-up.`,
     );
   }
-  if (judgement.verdict === "BoundedSteady" && trend !== undefined) {
-    out.push(`A leak slower than ${bytesText(trend.smallestSlope * 3600)} per hour would not have been seen.`);
-  }
-  out.push("The load was not measured: growth in step with the load cannot be told from a leak.");
+  const smallest = story.anon?.smallestSlope;
+  if (isNegative(judgement.verdict) && smallest !== undefined)
+    out.push(`A leak slower than ${bytesText(smallest * 3600)} per hour would not have been seen.`);
+  out.push(
+    !knowsLoad(container)
+      ? "The load was not measured: growth in step with the load cannot be told from a leak."
+      : `Of the load only ${proxiesSeen(container).join(", ")} were measured, and no requests: growth in step with these cannot be told from a leak.`,
+  );
   if (seen.pods.get(container.podUid)?.role === "Preserved") {
     out.push("The pod was preserved and gets no traffic: growth that needs load does not show in it.");
   }
@@ -197,7 +211,7 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
       `The ${noun} ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
     );
   }
-  if (container.pssAnonSum.times.length === 0)
+  if (container.sums.pssAnon.times.length === 0)
     out.push("No smaps_rollup of every process at once: shares of processes rest on RssAnon.");
   return [...out, ...(container.scope === "Process" ? processLimits(container) : cgroupLimits(story))];
 }
@@ -229,12 +243,4 @@ function asSentence(text: string): string {
   // The names of signals and of files keep their case: `anon: one step …`.
   const opened = /^(?:[a-z]+:|anon |[\w.-]+json )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
-}
-
-/** `readings-0000.ndjson`, or the first and the last of several. */
-function readingsPart({ surroundings }: Case): string {
-  const indexes = (surroundings.manifest?.parts ?? []).filter((p) => p.kind === "readings").map((p) => p.index);
-  const last = Math.max(0, ...indexes);
-  const first = partFileName("readings", 0);
-  return last === 0 ? first : `${first}..${partFileName("readings", last)}`;
 }

@@ -1,7 +1,9 @@
 /** How each container and process grew: every trend that a verdict is made of, and whose growth is the story. */
 import { MEMORY_KINDS, type MemoryKind } from "../api/collection.ts";
-import { type ContainerRecording, isEnough, type ProcessRecording, type Recording } from "./recording.ts";
+import { isEnough } from "./holder.ts";
+import type { ContainerRecording, ProcessRecording, Recording } from "./recording.ts";
 import type { Series } from "./statistics.ts";
+import { SHARE } from "./thresholds.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
 
 export interface ProcessGrowth {
@@ -45,7 +47,7 @@ export function containerGrowth(container: ContainerRecording): ContainerGrowth 
 /** Only the processes that grew most are judged, because a judgement costs milliseconds; shares count all of them. */
 function processGrowth(container: ContainerRecording): ProcessGrowth[] {
   const measured = container.processes.map((process) => {
-    const signal = isEnough(process.pssAnon, process.rssAnon) ? "Pss_Anon" : "RssAnon";
+    const signal = usesPss(process) ? "Pss_Anon" : "RssAnon";
     const series = plus(signal === "Pss_Anon" ? process.pssAnon : process.rssAnon, process.swap);
     return { process, signal, series, net: (series.values.at(-1) ?? 0) - (series.values[0] ?? 0) } as const;
   });
@@ -59,6 +61,17 @@ function processGrowth(container: ContainerRecording): ProcessGrowth[] {
       trend: judgeTrend(series, container.limitBytes),
       sharePercent: total <= 0 ? 0 : Math.round((100 * Math.max(0, net)) / total),
     }));
+}
+
+/** Pss, where it was read often enough; but of a process that shares nothing Rss says the same, and was read in every sample. */
+function usesPss({ pssAnon, rssAnon }: ProcessRecording): boolean {
+  if (!isEnough(pssAnon, rssAnon)) return false;
+  if (pssAnon.times.length >= rssAnon.times.length) return true;
+  const rssAt = new Map(rssAnon.times.map((time, i) => [time, rssAnon.values[i] ?? 0]));
+  return pssAnon.times.some((time, i) => {
+    const rss = rssAt.get(time) ?? 0;
+    return Math.abs((pssAnon.values[i] ?? 0) - rss) > SHARE.identity * rss;
+  });
 }
 
 /** Sums two series at the times of the first; a time that the second does not have counts its latest value before. */
@@ -94,7 +107,7 @@ function matters(growth: ContainerGrowth, kind: HeldKind): boolean {
   if (kind !== "kernel" && kind !== "sock") return true;
   const net = heldTrend(growth, kind)?.netBytes ?? 0;
   const all = MEMORY_KINDS.reduce((sum, other) => sum + Math.max(0, growth.kinds[other]?.netBytes ?? 0), 0);
-  return net >= 0.2 * all;
+  return net >= SHARE.kernel * all;
 }
 
 /** The held kinds that grew by enough, but in no shape that proves a trend. */
@@ -146,4 +159,14 @@ function compare(a: readonly number[], b: readonly number[]): number {
 export function incarnations(recording: Recording, container: ContainerRecording): readonly ContainerRecording[] {
   if (container.name === undefined) return [container];
   return recording.containers.filter((c) => c.podUid === container.podUid && c.name === container.name);
+}
+
+/**
+ * The same container in other pods, and its other lives in this one, that grow by the whole test. Each is a measurement of its own: it
+ * makes up for what a restart takes from the view.
+ */
+export function otherLivesGrowing(all: readonly ContainerGrowth[], story: ContainerGrowth): readonly ContainerGrowth[] {
+  const { name } = story.container;
+  if (name === undefined) return [];
+  return all.filter((one) => one !== story && one.container.name === name && one.anon?.trend === "Growing");
 }

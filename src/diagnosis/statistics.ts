@@ -139,12 +139,16 @@ export function thirds({ times, values }: Series): readonly [Slope, Slope, Slope
   return [part(0, one + 1), part(one, two + 1), part(two, n)];
 }
 
-/** The largest rise between neighbours as a share of `net`; 0 when there is no net growth. */
-export function largestStepShare({ values }: Series, net: number): number {
+/**
+ * The largest rise between neighbours as a share of `net`; 0 when there is no net growth. A rise over a pause is spread over it: of two points that lie three
+ * usual intervals apart a third counts.
+ */
+export function largestStepShare({ times, values }: Series, net: number): number {
   if (net <= 0) return 0;
-  let largest = 0;
-  for (let i = 1; i < values.length; i++) largest = Math.max(largest, (values[i] ?? 0) - (values[i - 1] ?? 0));
-  return largest / net;
+  const gaps = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+  const usual = median(gaps);
+  const steps = gaps.map((gap, i) => ((values[i + 1] ?? 0) - (values[i] ?? 0)) * Math.min(1, usual / gap));
+  return steps.reduce((largest, step) => Math.max(largest, step), 0) / net;
 }
 
 /** How many rises between neighbours are at least half the largest, when those make four fifths of `net`; 0 otherwise. */

@@ -1,10 +1,9 @@
 /** The finding in a sentence or two, for the engineer on call. */
 import type { Finding } from "../api/memoryinvestigation.ts";
 import { placeText } from "./attribution.ts";
-import { type Case, podName } from "./case.ts";
+import { type Case, killsByAnon, podName } from "./case.ts";
 import type { ContainerGrowth } from "./growth.ts";
 import type { Judgement } from "./verdict.ts";
-import { killsByAnon } from "./verdict.ts";
 import { bytesText, nameText, secondsText, sentence } from "./words.ts";
 
 type Projection = Finding["timeToOOMSeconds"];
@@ -38,13 +37,19 @@ function mainText(who: string, story: ContainerGrowth, judgement: Judgement, pro
         : ` Its anon changed by ${bytesText(story.anon.netBytes)} in ${secondsText(story.anon.spanSeconds)}.`;
     return `No verdict for ${who}: ${judgement.reasons.map((r) => nameText(r, 300)).join("; ") || "nothing was measured"}.${rate}`;
   }
+  const says = judgement.claim?.says;
+  if (says !== undefined) {
+    const soon = judgement.claim?.provisional === true ? " This is provisional." : "";
+    return `${capital(who)} ${says}.${codeText(attribution)}${soon}`;
+  }
   if (verdict === "BoundedSteady" || trend === undefined || kind === undefined) {
     const smallest = bytesText((trend?.smallestSlope ?? 0) * 3600);
     return `${capital(who)} does not grow: ${trend?.points ?? 0} samples over ${secondsText(trend?.spanSeconds ?? 0)}, no kind of memory rises. A leak below ${smallest} per hour would not have been seen.`;
   }
   const provisional = trend.provisional ? " This is provisional." : "";
+  const kindOf = verdict === "ThreadStackGrowth" ? " Its threads become more, and each has a stack." : "";
   const harmless = kind === "file" ? " Clean cache is taken back by the kernel before anything is killed." : "";
-  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${codeText(attribution)}${harmless}${provisional}`;
+  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${kindOf}${codeText(attribution)}${harmless}${provisional}`;
 }
 
 function leaderText(leader: Judgement["leader"]): string {

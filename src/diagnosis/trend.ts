@@ -20,20 +20,10 @@ import {
   thirds,
   valleys,
 } from "./statistics.ts";
+import { CONFIRMED, ENOUGH, GATE, PLATEAU, RISE } from "./thresholds.ts";
 
 const MIB = 2 ** 20;
-
-/** Below either of these nothing is said about a trend. */
-export const MIN_POINTS = 12;
-export const MIN_SPAN_SECONDS = 60;
-/** Below either of these a trend is provisional: a warm-up can look the same. */
-export const CONFIRMED_POINTS = 24;
-export const CONFIRMED_SPAN_SECONDS = 300;
-
-/** The least tau of six block minima, or of valleys, that counts as a rise. */
-const MIN_TAU = 0.8;
-const BLOCKS = 6;
-const MIN_VALLEYS = 5;
+const { blocks: BLOCKS, leastTau: MIN_TAU, leastValleys: MIN_VALLEYS } = RISE;
 
 /** What the series looks like. Only Line, and SawTooth with a rising floor, grow. */
 type Shape =
@@ -65,35 +55,55 @@ export interface Trend extends Slope {
   readonly smallestSlope: number;
 }
 
+/** The least growth of such a series that matters, in bytes. */
+export function gateOf(values: readonly number[], limitBytes: number | undefined): number {
+  return Math.max(GATE.bytes, GATE.ofLimit * (limitBytes ?? 0), GATE.ofLevel * median(values));
+}
+
 /** `limitBytes`: of the cgroup; 2 % of it is the least growth that matters. */
-export function judgeTrend(raw: Series, limitBytes?: number): Trend {
+export function judgeTrend(measured: Series, limitBytes?: number): Trend {
+  const raw = withoutStartUp(measured, limitBytes);
   const series = blockMinima(raw, MAX_POINTS);
   const points = raw.times.length;
   const seconds = span(raw);
   const estimate = theilSen(series);
-  const gateBytes = Math.max(8 * MIB, 0.02 * (limitBytes ?? 0), 0.05 * median(series.values));
+  const gateBytes = gateOf(series.values, limitBytes);
   const netBytes = (raw.values.at(-1) ?? 0) - (raw.values[0] ?? 0);
   const common = {
     ...estimate,
-    provisional: points < CONFIRMED_POINTS || seconds < CONFIRMED_SPAN_SECONDS,
+    provisional: points < CONFIRMED.points || seconds < CONFIRMED.spanSeconds,
     points,
     spanSeconds: seconds,
     netBytes,
     gateBytes,
     smallestSlope: Math.max(smallestDetectableSlope(series), seconds === 0 ? 0 : gateBytes / seconds),
   };
-  if (points < MIN_POINTS || seconds < MIN_SPAN_SECONDS) {
+  if (points < ENOUGH.points || seconds < ENOUGH.spanSeconds) {
     return {
       ...common,
       trend: "Unknown",
       shape: "TooShort",
       provisional: true,
       reasons: [
-        `${points} samples over ${Math.round(seconds)} s; at least ${MIN_POINTS} over ${MIN_SPAN_SECONDS} s are needed`,
+        `${points} samples over ${Math.round(seconds)} s; at least ${ENOUGH.points} over ${ENOUGH.spanSeconds} s are needed`,
       ],
     };
   }
   return { ...common, ...shapeOf(series, estimate, netBytes, gateBytes) };
+}
+
+/**
+ * What a program takes when it starts, in one jump within the first tenth of the samples, is no growth: the trend begins after it. A jump is at least
+ * the growth that matters, and five times the median rise, so that a steep line is never cut.
+ */
+function withoutStartUp(series: Series, limitBytes: number | undefined): Series {
+  const { times, values } = series;
+  const rises = values.slice(1).map((value, i) => value - (values[i] ?? 0));
+  const jump = Math.max(gateOf(values, limitBytes), 5 * median(rises.map((rise) => Math.max(0, rise))));
+  const early = Math.max(2, Math.floor(values.length * PLATEAU.startUpShare));
+  const from = rises.slice(0, early).findLastIndex((rise) => rise >= jump) + 1;
+  const rest = { times: times.slice(from), values: values.slice(from) };
+  return rest.times.length < ENOUGH.points || span(rest) < ENOUGH.spanSeconds ? series : rest;
 }
 
 type Judged = Partial<Slope> & Pick<Trend, "trend" | "shape" | "reasons">;
@@ -106,9 +116,10 @@ function shapeOf(series: Series, estimate: Slope, netBytes: number, gateBytes: n
   if (estimate.high < 0 && Math.max(netBytes, projected) <= -gateBytes) {
     return { trend: "Shrinking", shape: "Falling", reasons: ["it falls"] };
   }
-  if (fallShare(series) > 0.3 && deepestFall(series.values) >= gateBytes) return judgeSawTooth(series, gateBytes);
+  if (fallShare(series) > RISE.sawToothFalls && deepestFall(series.values) >= gateBytes)
+    return judgeSawTooth(series, gateBytes);
   const stepShare = largestStepShare(series, netBytes);
-  if (netBytes >= gateBytes && stepShare >= 0.5) {
+  if (netBytes >= gateBytes && stepShare >= RISE.stepShare) {
     const percent = Math.round(stepShare * 100);
     return { trend: "Unknown", shape: "Step", reasons: [`one step makes ${percent} % of the growth`] };
   }
@@ -135,8 +146,9 @@ function judgeRise(series: Series, estimate: Slope, gateBytes: number): Judged {
   const concavity = first.slope <= 0 ? Number.POSITIVE_INFINITY : last.slope / first.slope;
   // A staircase can stand still in its first or last third: then the slope of the whole is what the last third is measured by.
   const fade = Math.min(concavity, last.slope / (0.6 * estimate.slope));
-  if (fade < 0.1) return { trend: "Flat", shape: "Plateau", reasons: ["it grew, and stands still in the last third"] };
-  if (fade < 0.5) {
+  if (fade < RISE.plateau)
+    return { trend: "Flat", shape: "Plateau", reasons: ["it grew, and stands still in the last third"] };
+  if (fade < RISE.decelerating) {
     return {
       trend: "Unknown",
       shape: "Decelerating",
@@ -144,14 +156,14 @@ function judgeRise(series: Series, estimate: Slope, gateBytes: number): Judged {
     };
   }
   const floor = blockMinima(series, BLOCKS);
-  const deadBand = Math.max(64 * 1024, 3 * noise(series));
+  const deadBand = Math.max(RISE.deadBand, 3 * noise(series));
   const { tau } = mannKendall(floor.values, Math.min(deadBand, gateBytes / BLOCKS));
-  if (theilSen(floor).slope < 0.5 * estimate.slope || tau < MIN_TAU) {
+  if (theilSen(floor).slope < RISE.floorShare * estimate.slope || tau < MIN_TAU) {
     return { trend: "Unknown", shape: "Irregular", reasons: ["its floor does not rise steadily"] };
   }
   // The interval of the last third needs enough points to mean anything; a staircase stands still most of the time.
   const steps = staircaseSteps(series, (series.values.at(-1) ?? 0) - (series.values[0] ?? 0));
-  if (last.low <= 0 && series.times.length >= CONFIRMED_POINTS && steps < 3) {
+  if (last.low <= 0 && series.times.length >= CONFIRMED.points && steps < 3) {
     return { trend: "Unknown", shape: "Irregular", reasons: ["it is not certain that the last third still grows"] };
   }
   return { trend: "Growing", shape: "Line", reasons: ["it rises steadily, and so does its floor, to the end"] };
@@ -168,7 +180,7 @@ function judgeSawTooth(series: Series, gateBytes: number): Judged {
   if (n < MIN_VALLEYS) return judgeFewValleys(series, n, gateBytes);
   const estimate = theilSen(floor);
   const net = (floor.values.at(-1) ?? 0) - (floor.values[0] ?? 0);
-  const { tau } = mannKendall(floor.values, 64 * 1024);
+  const { tau } = mannKendall(floor.values, RISE.deadBand);
   if (tau >= MIN_TAU && estimate.low > 0 && net >= gateBytes) {
     return {
       ...estimate,
@@ -195,7 +207,7 @@ function judgeFewValleys(series: Series, n: number, gateBytes: number): Judged {
     return { trend: "Flat", shape: "Level", reasons: ["peaks come and go above a floor that stands still"] };
   }
   const estimate = theilSen(floor);
-  if (estimate.low > 0 && mannKendall(floor.values, 64 * 1024).tau >= MIN_TAU) {
+  if (estimate.low > 0 && mannKendall(floor.values, RISE.deadBand).tau >= MIN_TAU) {
     const [, , last] = thirds(series);
     if (last.slope >= 0.3 * estimate.slope && estimate.slope * span(series) >= gateBytes) {
       return { ...estimate, trend: "Growing", shape: "Line", reasons: ["noisy, but its floor rises to the end"] };

@@ -8,9 +8,10 @@ import { parse } from "yaml";
 import { ADVICE } from "../../src/api/advice.ts";
 import { KINDS, customResourceDefinition } from "../../src/api/crd.ts";
 import { generatedFiles } from "../../src/api/generate.ts";
-import { CONDITION_TYPES } from "../../src/api/memoryinvestigation.ts";
+import { CONDITION_TYPES, Verdict } from "../../src/api/memoryinvestigation.ts";
 import { REASONS } from "../../src/api/reasons.ts";
 import { MARKED_TABLES, withTables } from "../../src/api/spectables.ts";
+import { VERDICTS, slugOf } from "../../src/api/verdicts.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const committed = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -42,7 +43,7 @@ describe("the generator", () => {
   test("with --check names what differs, writes nothing and fails; without, mends it", () => {
     const copy = mkdtempSync(join(tmpdir(), "oomscope-generate-"));
     try {
-      for (const part of ["src/api", "crds", "docs/spec", "package.json", "node_modules/zod", "node_modules/yaml"])
+      for (const part of ["src/api", "crds", "docs", "package.json", "node_modules/zod", "node_modules/yaml"])
         cpSync(join(ROOT, part), join(copy, part), { recursive: true });
       const run = (...args: string[]): string =>
         execFileSync(process.execPath, ["src/api/generate.ts", ...args], { cwd: copy, encoding: "utf8" });
@@ -94,8 +95,20 @@ describe("a page of the specification", () => {
     for (const type of CONDITION_TYPES) if (used.has(type)) expect(text).toContain(`#### ${type}`);
   });
 
+  test("of verdicts has a section for each, by its slug, and each look-alike is another", () => {
+    const text = committed("docs/verdicts.md");
+    for (const verdict of Verdict.options) {
+      expect(text).toContain(`### ${slugOf(verdict)}\n\n\`${verdict}\``);
+      expect(VERDICTS[verdict].lookAlike).not.toBe(verdict);
+      for (const [subKind, meaning] of Object.entries(VERDICTS[verdict].subKinds))
+        expect(text).toContain(`| \`${subKind}\` | ${meaning} |`);
+    }
+    expect(slugOf("CowUnsharing")).toBe("cow-unsharing");
+  });
+
   test("shows examples that are committed samples or parse as such", () => {
     for (const path of MARKED_TABLES.keys()) {
+      if (!path.startsWith("docs/spec/")) continue;
       const [, yaml = ""] = /```yaml\n([^]*?)```/.exec(committed(path)) ?? [];
       expect(parse(yaml)).toMatchObject({ apiVersion: "oomscope.dev/v1alpha1" });
     }

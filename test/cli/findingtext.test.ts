@@ -68,10 +68,17 @@ test("a leak: what it is, how much, who, why, and what speaks against it", () =>
         Threads, net  12 threads  (< 8)
 
       next best: WarmupPlateau, 13 %
+        A warm-up slows down and ends; a leak goes on at the rate it began with.
 
       what could not be seen:
         - The load was not measured: growth in step with the load cannot be told
           from a leak.
+
+      what to do:
+        Roll back to the revision before the growth began, or restart one by one
+        before the projected time. Then look for what is kept at the function that
+        the finding names; without one, take a profile (\`collect.profile\`) or a heap
+        profiler of the language.
     "
   `);
   // oxlint-disable-next-line no-control-regex
@@ -90,7 +97,7 @@ test("no verdict: no percentage, and nothing that is not there", () => {
     },
     80,
   );
-  expect(text).toBe("Inconclusive\n  No verdict.\n");
+  expect(text).toMatch(/^Inconclusive\n {2}No verdict\.\n\n {2}what to do:\n {4}Measure longer/);
 });
 
 test("evidence from one place names it once, and from many parts the first and the last", () => {

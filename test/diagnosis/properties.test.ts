@@ -10,6 +10,12 @@ const size = fc.oneof(fc.integer({ min: 0, max: 2 ** 34 }), fc.maxSafeInteger())
 /** Some of these keys, each with a size. */
 const partial = <K extends string>(...keys: K[]): fc.Arbitrary<Partial<Record<K, number>>> =>
   fc.dictionary(fc.constantFrom(...keys), size, { maxKeys: keys.length }) as fc.Arbitrary<Partial<Record<K, number>>>;
+const stall = fc.record({
+  avg10: fc.constant(0),
+  avg60: fc.constant(0),
+  avg300: fc.constant(0),
+  totalUs: fc.nat(),
+});
 const process = fc.record(
   {
     pid: fc.integer({ min: 0, max: 4 }),
@@ -17,8 +23,9 @@ const process = fc.record(
     ppid: fc.constant(1),
     comm: fc.string({ unit: "binary", maxLength: 15 }),
     threads: fc.nat(),
-    status: partial("RssAnon", "RssShmem", "VmSwap"),
-    rollup: partial("Pss_Anon"),
+    status: partial("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmSwap", "VmSize", "VmPTE"),
+    rollup: partial("Pss", "Pss_Anon", "Anonymous", "Private_Dirty", "Shared_Dirty", "Shared_Clean", "AnonHugePages"),
+    descriptors: fc.record({ open: fc.nat(), looked: fc.nat(9), kinds: fc.constant({ socket: 3 }) }),
     rollupSkipped: fc.string({ unit: "binary", maxLength: 8 }),
   },
   { requiredKeys: ["pid", "startTicks", "ppid", "comm", "threads", "status"] },
@@ -34,8 +41,10 @@ const container = fc.record(
         usageBytes: size,
         limitBytes: size,
         kinds: partial("anon", "file", "shmem", "kernel", "sock", "swap"),
-        stat: partial("slab_reclaimable", "pagetables", "file_dirty"),
-        events: partial("oom_kill"),
+        highBytes: size,
+        stat: partial("slab_reclaimable", "pagetables", "file_dirty", "file_mapped", "workingset_refault_file"),
+        events: partial("oom_kill", "high", "max"),
+        pressure: fc.record({ some: stall, full: stall }),
       },
       { requiredKeys: ["path", "version", "usageBytes", "kinds", "stat", "events"] },
     ),

@@ -17,6 +17,28 @@ interface ProcessPlan {
   readonly from?: number;
   readonly until?: number;
   readonly rollup?: boolean;
+  /** RssAnon where it is not Pss_Anon: what is shared counts in it once more. */
+  readonly resident?: Curve;
+  /** Shared_Dirty, Private_Dirty, AnonHugePages, VmSize, VmPTE, RssFile, and dirty pages of mapped files. */
+  readonly shared?: Curve;
+  readonly unshared?: Curve;
+  readonly huge?: Curve;
+  readonly size?: Curve;
+  readonly tables?: Curve;
+  readonly file?: Curve;
+  readonly dirtyFile?: Curve;
+  /** Counts. */
+  readonly sockets?: Curve;
+  readonly pipes?: Curve;
+}
+
+export interface NodePlan {
+  readonly meminfo?: Readonly<Record<string, Curve>>;
+  /** Usage of cgroups below the root, in MiB. */
+  readonly top?: Readonly<Record<string, Curve>>;
+  /** Pages. */
+  readonly tcp?: Curve;
+  readonly swapIns?: Curve;
 }
 
 export interface ContainerPlan {
@@ -29,6 +51,12 @@ export interface ContainerPlan {
   readonly kinds?: Partial<Record<MemoryKind, Curve>>;
   readonly processes?: readonly ProcessPlan[];
   readonly stat?: Readonly<Record<string, Curve>>;
+  /** Counters of memory.stat and of memory.events, as they are. */
+  readonly counts?: Readonly<Record<string, Curve>>;
+  readonly events?: Readonly<Record<string, Curve>>;
+  readonly high?: number;
+  /** Seconds lost so far, some and full. */
+  readonly stalled?: readonly [Curve, Curve];
   readonly from?: number;
   readonly until?: number;
 }
@@ -46,7 +74,11 @@ export function random(seed: number): () => number {
 
 export function* samplesOf(
   containers: readonly ContainerPlan[],
-  { count = 60, interval = 5 }: { readonly count?: number; readonly interval?: number } = {},
+  {
+    count = 60,
+    interval = 5,
+    node = {},
+  }: { readonly count?: number; readonly interval?: number; readonly node?: NodePlan } = {},
 ): Generator<Sample> {
   for (let index = 0; index < count; index++) {
     const seconds = index * interval;
@@ -61,10 +93,31 @@ export function* samplesOf(
       index,
       time: new Date(seconds * 1000).toISOString(),
       elapsedMs: seconds * 1000,
-      node: { meminfo: { MemTotal: 8192 * MIB, MemAvailable: 4096 * MIB }, vmstat: {} },
+      node: nodeAt(node, seconds, index),
       pods: [...pods.values()],
     };
   }
+}
+
+function nodeAt({ meminfo = {}, top, tcp, swapIns }: NodePlan, seconds: number, index: number): Sample["node"] {
+  const sizes = Object.entries(meminfo).map(([name, curve]) => [name, bytes(curve(seconds, index))]);
+  const rows = Object.entries(top ?? {}).map(([name, curve]) => ({
+    name,
+    usageBytes: bytes(curve(seconds, index)),
+    kinds: {},
+  }));
+  return {
+    meminfo: {
+      MemTotal: 8192 * MIB,
+      MemAvailable: 4096 * MIB,
+      ...(Object.fromEntries(sizes) as Record<string, number>),
+    },
+    vmstat: swapIns === undefined ? {} : { pswpin: swapIns(seconds, index) },
+    ...(tcp === undefined ? {} : { sockets: { TCP_mem: tcp(seconds, index) } }),
+    ...(top === undefined
+      ? {}
+      : { cgroups: { top: rows, others: { cgroups: 0, usageBytes: 0 }, pods: [], largestPods: [], podsOmitted: 0 } }),
+  };
 }
 
 function lives({ from = 0, until = Number.POSITIVE_INFINITY }: ContainerPlan | ProcessPlan, seconds: number): boolean {
@@ -78,7 +131,7 @@ function containerAt(
 ): Sample["pods"][number]["containers"][number] {
   const processes = (plan.processes ?? []).filter((p) => lives(p, seconds)).map((p) => processAt(p, seconds, index));
   const kinds: Partial<Record<MemoryKind, number>> = {
-    anon: processes.reduce((sum, p) => sum + (p.status["RssAnon"] ?? 0), 0),
+    anon: processes.reduce((sum, p) => sum + (p.rollup?.["Pss_Anon"] ?? p.status["RssAnon"] ?? 0), 0),
     file: 4 * MIB,
     shmem: 0,
     kernel: 2 * MIB,
@@ -97,15 +150,49 @@ function containerAt(
       usageBytes: Object.values(held).reduce((sum, value) => sum + value, 0),
       ...(limit === undefined ? {} : { limitBytes: limit }),
       kinds: swap === 0 && plan.kinds?.swap === undefined ? held : kinds,
-      stat: Object.fromEntries(Object.entries(plan.stat ?? {}).map(([k, curve]) => [k, bytes(curve(seconds, index))])),
-      events: { oom_kill: 0 },
+      ...(plan.high === undefined ? {} : { highBytes: plan.high }),
+      stat: {
+        ...Object.fromEntries(Object.entries(plan.stat ?? {}).map(([k, curve]) => [k, bytes(curve(seconds, index))])),
+        ...countsAt(plan.counts, seconds, index),
+      },
+      events: { oom_kill: 0, ...countsAt(plan.events, seconds, index) },
+      ...(plan.stalled === undefined ? {} : { pressure: pressureAt(plan.stalled, seconds, index) }),
     },
     processes,
   };
 }
 
+function countsAt(
+  curves: Readonly<Record<string, Curve>> = {},
+  seconds: number,
+  index: number,
+): Record<string, number> {
+  return Object.fromEntries(Object.entries(curves).map(([name, curve]) => [name, Math.round(curve(seconds, index))]));
+}
+
+function pressureAt(
+  [some, full]: readonly [Curve, Curve],
+  seconds: number,
+  index: number,
+): NonNullable<Sample["node"]["pressure"]> {
+  const of = (curve: Curve) => ({ avg10: 0, avg60: 0, avg300: 0, totalUs: Math.round(1e6 * curve(seconds, index)) });
+  return { some: of(some), full: of(full) };
+}
+
 function processAt(plan: ProcessPlan, seconds: number, index: number): ProcessReading {
-  const anon = bytes(plan.anon(seconds, index));
+  const at = (curve: Curve | undefined): number => (curve === undefined ? 0 : bytes(curve(seconds, index)));
+  const anon = at(plan.anon);
+  const resident = plan.resident === undefined ? anon : at(plan.resident);
+  const [shmem, file, dirtyFile] = [at(plan.shmem), at(plan.file), at(plan.dirtyFile)];
+  const shared = at(plan.shared);
+  const unshared = plan.unshared === undefined ? resident - shared : at(plan.unshared);
+  const whole = plan.shared !== undefined || plan.dirtyFile !== undefined || plan.huge !== undefined;
+  const [sockets, pipes] = [plan.sockets?.(seconds, index), plan.pipes?.(seconds, index)];
+  const kinds = {
+    ...(sockets === undefined ? {} : { socket: sockets }),
+    ...(pipes === undefined ? {} : { pipe: pipes }),
+  };
+  const open = Object.values(kinds).reduce((sum, n) => sum + n, 0);
   return {
     pid: plan.pid,
     startTicks: plan.startTicks ?? 100,
@@ -113,12 +200,32 @@ function processAt(plan: ProcessPlan, seconds: number, index: number): ProcessRe
     comm: plan.comm ?? "thumbnail-svc",
     threads: plan.threads?.(seconds, index) ?? 5,
     status: {
-      VmRSS: anon,
-      RssAnon: anon,
-      RssShmem: plan.shmem === undefined ? 0 : bytes(plan.shmem(seconds, index)),
+      VmRSS: resident + shmem + file,
+      RssAnon: resident,
+      RssShmem: shmem,
+      RssFile: file,
       VmSwap: 0,
+      ...(plan.size === undefined ? {} : { VmSize: at(plan.size) }),
+      ...(plan.tables === undefined ? {} : { VmPTE: at(plan.tables) }),
     },
-    ...(plan.rollup === false ? { rollupSkipped: "NotDue" } : { rollup: { Pss_Anon: anon } }),
+    ...(open === 0 ? {} : { descriptors: { open, looked: open, kinds } }),
+    ...(plan.rollup === false
+      ? { rollupSkipped: "NotDue" }
+      : {
+          rollup: {
+            Pss_Anon: anon,
+            ...(whole
+              ? {
+                  Pss: anon + file + shmem,
+                  Anonymous: resident,
+                  Private_Dirty: unshared + dirtyFile,
+                  Shared_Dirty: shared,
+                  Shared_Clean: 0,
+                  AnonHugePages: at(plan.huge),
+                }
+              : {}),
+          },
+        }),
   };
 }
 

@@ -1,0 +1,351 @@
+/** The limit, the machine and the kernel's reclaim: kills soon after each start, a working set that does not fit, memory.high, swap, a neighbour. */
+import type { OomReport } from "../api/collection.ts";
+import { killsByAnon } from "./case.ts";
+import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional, netOf, viewPoints } from "./claim.ts";
+import { line } from "./evidenceline.ts";
+import { findLoop, leakInLives } from "./lives.ts";
+import type { NodeRecording } from "./recording.ts";
+import type { Point } from "./score.ts";
+import { type Series, median, span, theilSen } from "./statistics.ts";
+import { ENOUGH, HIGH, LOOP, NODE, SWAP, THRASH } from "./thresholds.ts";
+import { type Trend, judgeTrend } from "./trend.ts";
+import { bytesText, nameText, secondsText } from "./words.ts";
+
+/** Killed again and again, in lives too short to judge each by itself: a leak that rises to each kill, or a start that never fits. */
+export function restartLoop(facts: Facts): Claim | Doubt | undefined {
+  const { lives, kills, container, seen, part, gate, story } = facts;
+  if (kills < 2 || story.anon?.trend === "Growing") return undefined;
+  const leak = leakInLives(lives, gate);
+  const loop = kills >= LOOP.lives ? findLoop(lives, seen.recording.medianGapSeconds) : undefined;
+  const limit = container.limitBytes;
+  const trend = story.anon;
+  if (leak !== undefined && leak.points >= ENOUGH.points && trend !== undefined && loop === undefined) {
+    const { rising, slope, low, high, netBytes, points } = leak;
+    const ofLives: Trend = {
+      ...trend,
+      trend: "Growing",
+      shape: "Line",
+      slope,
+      low,
+      high,
+      netBytes,
+      points,
+      provisional: true,
+    };
+    return {
+      verdict: "AnonHeapLeak",
+      subKind: "RestartSawtooth",
+      kind: "anon",
+      trend: ofLives,
+      holder: lives.findLast((life) => life.process !== undefined)?.process ?? story.processes[0]?.process,
+      points: [
+        ...growthPoints(facts, ofLives).filter((p) => p !== "restarts" && p !== "noisy"),
+        "otherLives",
+        ...(killsByAnon(seen) > 0 ? (["kills"] as const) : []),
+      ],
+      provisional: true,
+      says: `gained ${bytesText(slope)}/s of anonymous memory in each of ${rising} lives, up to the kill that ended it`,
+      speaks: [
+        line("lives that rise to their end", rising, "lives", part, ">= 2"),
+        line("anon, least slope of a life", low, "bytes/s", part, "> 0"),
+        line("oom_kill, net", kills, "kills", part, ">= 2"),
+      ],
+      against: [],
+      limits: ["Each life was too short to be judged by itself: that they all rise to their end is what speaks."],
+      rivals: ["LimitTooLow"],
+    };
+  }
+  if (loop === undefined) return undefined;
+  return {
+    verdict: "LimitTooLow",
+    subKind: "OomLoop",
+    points: ["separating", ...(seen.recording.samples >= ENOUGH.points ? (["corroborated"] as const) : [])],
+    cap: 75,
+    provisional: isProvisional(facts, undefined),
+    says: `was killed ${kills} times, about ${secondsText(loop.seconds)} after each start${limit === undefined ? "" : `: what it needs to start does not fit into ${bytesText(limit)}`}`,
+    speaks: [
+      line("oom_kill, net", kills, "kills", part, `>= ${LOOP.lives}`),
+      line("lives that ended so soon", loop.lives, "lives", part, `>= ${LOOP.lives}`),
+      line("time from start to end", loop.seconds, "s", part, `<= ${LOOP.startUpSeconds}`),
+    ],
+    against: [],
+    limits: [
+      "A leak that fills the limit within seconds of each start looks the same; its time would change with the traffic.",
+    ],
+    rivals: ["AnonHeapLeak"],
+  };
+}
+
+/** Held at memory.high: it would take more, and waits instead. Its growth meanwhile is not that of the leak that may be behind it. */
+export function throttledAtHigh(facts: Facts): Claim | undefined {
+  const { container, story, part } = facts;
+  const { highBytes: high, events, usage, cgroupVersion } = container;
+  if (high === undefined || cgroupVersion !== 2 || usage.values.length < ENOUGH.points) return undefined;
+  if (container.limitBytes !== undefined && high >= container.limitBytes) return undefined;
+  const near = usage.values.map((value) => value >= HIGH.near * high);
+  const from = near.indexOf(true);
+  const hits = netOf(events.high.values);
+  const lately = netOf(events.high.values.slice(-Math.max(2, Math.ceil(events.high.values.length / 3))));
+  if (from < 0 || near.filter(Boolean).length < HIGH.samplesNear * near.length || hits < HIGH.events || lately <= 0)
+    return undefined;
+  const stall = stallShare(events.stallFullUs, usage.times[from] ?? 0);
+  if (stall !== undefined && stall < HIGH.stall) return undefined;
+  const before = { times: usage.times.slice(0, from + 1), values: usage.values.slice(0, from + 1) };
+  const rate = before.times.length >= LOOP.points ? theilSen(before).slope : 0;
+  const kills = netOf(events.oomKill.values);
+  const wanted = rate > 0 ? ` Before that it took ${bytesText(rate)}/s, which is nearer to what it asks for.` : "";
+  return {
+    verdict: "ThrottledAtMemoryHigh",
+    trend: story.usage,
+    points: [
+      ...viewPoints(facts, story.usage),
+      stall === undefined ? "unseen" : "separating",
+      ...(kills === 0 ? (["corroborated"] as const) : []),
+    ],
+    provisional: isProvisional(facts, story.usage),
+    says: `is held at its memory.high of ${bytesText(high)}${stall === undefined ? "" : ` and waits for memory ${Math.round(100 * stall)} % of the time`}: the kernel makes it reclaim instead of killing it.${wanted}`.replace(
+      /\.$/,
+      "",
+    ),
+    speaks: [
+      line("memory.events high, net", hits, "events", part, `>= ${HIGH.events}`),
+      line(
+        "usage at its median, of memory.high",
+        (100 * median(usage.values)) / high,
+        "%",
+        part,
+        `>= ${HIGH.near * 100}`,
+      ),
+      ...(stall === undefined
+        ? []
+        : [line("memory.pressure full, of the time", 100 * stall, "%", part, `>= ${HIGH.stall * 100}`)]),
+    ],
+    against: kills > 0 ? [line("oom_kill, net", kills, "kills", part, "0")] : [],
+    limits: [
+      "How fast it would grow without memory.high cannot be seen while it is held there.",
+      ...(stall === undefined ? ["memory.pressure could not be read: how long it waits is not known."] : []),
+    ],
+    rivals: ["AnonHeapLeak", "LimitTooLow"],
+  };
+}
+
+/** Stall of a PSI total from a time on, as a share of that time; undefined where it was not read twice. */
+function stallShare({ times, values }: Series, from: number): number | undefined {
+  const at = times.findIndex((time) => time >= from);
+  const seconds = (times.at(-1) ?? 0) - (times[at] ?? 0);
+  return at < 0 || seconds <= 0 ? undefined : netOf(values.slice(at)) / 1e6 / seconds;
+}
+
+function rateOf(series: Series): number | undefined {
+  const seconds = span(series);
+  return series.times.length < 2 || seconds <= 0 ? undefined : netOf(series.values) / seconds;
+}
+
+/** Nothing that is held grows, and what is needed does not fit: pages are read again as soon as they are dropped, or a flat heap is killed at its limit. */
+export function limitTooLow(facts: Facts): Claim | undefined {
+  return thrash(facts) ?? flatAndKilled(facts);
+}
+
+function thrash(facts: Facts): Claim | undefined {
+  const { container, story, part, growing } = facts;
+  const { limitBytes: limit, usage, stat, events, cgroupVersion } = container;
+  if (limit === undefined || growing.length > 0 || story.anon?.shape === "TooShort") return undefined;
+  const pinned =
+    usage.values.filter((value) => value >= THRASH.atLimit * limit).length / Math.max(1, usage.values.length);
+  const refaults = (rateOf(stat.workingset_refault_file) ?? 0) + (rateOf(stat.workingset_refault_anon) ?? 0);
+  const hits = netOf(events.max.values);
+  const stall = stallShare(events.stallSomeUs, 0);
+  if (pinned < THRASH.samplesAtLimit || refaults < THRASH.refaultsPerSecond || hits <= 0) return undefined;
+  // Reading a file once refaults nothing; on v2 time is lost as well, or it does not matter.
+  if (stall !== undefined && stall < THRASH.stall / 5) return undefined;
+  const stalls = stall !== undefined && stall >= THRASH.stall;
+  return {
+    verdict: "LimitTooLow",
+    subKind: "Thrash",
+    trend: story.usage,
+    points: [...viewPoints(facts, story.usage), "separating", ...(stalls ? (["corroborated"] as const) : [])],
+    provisional: isProvisional(facts, story.usage),
+    says: `stands at its limit of ${bytesText(limit)} and reads ${Math.round(refaults)} pages a second again that it had to drop: its working set does not fit`,
+    speaks: [
+      line("samples with usage at the limit", 100 * pinned, "%", part, `>= ${THRASH.samplesAtLimit * 100}`),
+      line("workingset_refault, rate", refaults, "pages/s", part, `>= ${THRASH.refaultsPerSecond}`),
+      line("limit hits (max, failcnt), net", hits, "events", part, "> 0"),
+      ...(stall === undefined
+        ? []
+        : [line("memory.pressure some, of the time", 100 * stall, "%", part, `>= ${THRASH.stall * 100}`)]),
+    ],
+    against: [],
+    limits:
+      cgroupVersion === 1
+        ? ["cgroup v1 has no pressure of its own: how much time the container loses is not known."]
+        : [],
+    rivals: ["PageCacheGrowth"],
+  };
+}
+
+function flatAndKilled(facts: Facts): Claim | undefined {
+  const { container, story, part, growing, doubtful, kills } = facts;
+  const { limitBytes: limit, anonAndSwap } = container;
+  const anon = median(anonAndSwap.values);
+  if (limit === undefined || kills === 0 || growing.length > 0 || doubtful.length > 0 || story.anon?.trend !== "Flat")
+    return undefined;
+  if (anon < LOOP.ofLimit * limit) return undefined;
+  return {
+    verdict: "LimitTooLow",
+    subKind: "OomLoop",
+    trend: story.anon,
+    points: [...viewPoints(facts, story.anon), "separating"],
+    cap: 75,
+    provisional: isProvisional(facts, story.anon),
+    says: `does not grow, stands at ${Math.round((100 * anon) / limit)} % of its limit of ${bytesText(limit)} with memory that cannot be taken back, and was killed`,
+    speaks: [
+      line("anon + swap at its median, of the limit", (100 * anon) / limit, "%", part, `>= ${LOOP.ofLimit * 100}`),
+      line("kills", kills, "kills", part, ">= 1"),
+    ],
+    against: [],
+    limits: [],
+    rivals: ["TransientSpike", "AnonHeapLeak"],
+  };
+}
+
+/** The suspect is small or still, and the machine, or what contains the suspect, runs out of memory by somebody else. */
+export function nodeVictim(facts: Facts): Claim | undefined {
+  const { seen, story, container, growing, part } = facts;
+  const { node } = seen.recording;
+  const outside = seen.reports.filter((report) => isFromOutside(report, container.path));
+  const total = median(node.memTotal.values);
+  const available = judgeTrend(node.memAvailable);
+  const lost = Math.max(0, -available.netBytes);
+  const taken = Math.max(0, netOf(container.usage.values));
+  const least = node.memAvailable.values.reduce((min, value) => Math.min(min, value), total);
+  const short = total > 0 && least < NODE.left * total && lost >= NODE.lost * total;
+  if (
+    growing.length > 0 ||
+    (outside.length === 0 && !short) ||
+    taken > NODE.suspect * Math.max(lost, container.limitBytes ?? 0)
+  )
+    return undefined;
+  const others = othersOf(node);
+  const largest = others[0];
+  const explained = others.reduce((sum, { bytes }) => sum + Math.max(0, bytes), 0);
+  const points: Point[] = [
+    ...(outside.length > 0 ? (["separating", "kills"] as const) : []),
+    ...(short ? (["corroborated"] as const) : []),
+    ...(lost > 0 && explained >= (1 - NODE.unaccounted) * lost ? (["separating"] as const) : []),
+  ];
+  const report = outside.at(-1);
+  const why =
+    report === undefined ? `the machine has ${bytesText(least)} left of ${bytesText(total)}` : whyText(report);
+  return {
+    verdict: "NodePressureVictim",
+    subKind: report === undefined ? "NodeShort" : report.global ? "GlobalOom" : "AncestorLimit",
+    trend: story.usage,
+    points: [...viewPoints(facts, story.usage), ...points],
+    provisional: isProvisional(facts, story.usage),
+    says: `does not grow; ${why}${largest === undefined || lost === 0 ? "" : `, and ${nameText(largest.name, 48)} took ${bytesText(largest.bytes)} meanwhile`}`,
+    speaks: [
+      ...(outside.length === 0
+        ? []
+        : [line("kills that were not by its own limit", outside.length, "kills", "oom-reports.json", ">= 1")]),
+      line("MemAvailable, net", available.netBytes, "bytes", part),
+      line(
+        "MemAvailable, least, of MemTotal",
+        total === 0 ? 0 : (100 * least) / total,
+        "%",
+        part,
+        `< ${NODE.left * 100}`,
+      ),
+      line("its own usage, net", netOf(container.usage.values), "bytes", part),
+      ...others.slice(0, 3).map(({ name, bytes }) => line(`usage of ${nameText(name, 48)}, net`, bytes, "bytes", part)),
+    ],
+    against: [],
+    limits:
+      lost > 0 && explained < (1 - NODE.unaccounted) * lost
+        ? [
+            `${bytesText(lost - explained)} of what the machine lost are in no cgroup that was read: kernel memory, or processes outside of them.`,
+          ]
+        : [],
+    rivals: ["BoundedSteady", "AnonHeapLeak"],
+  };
+}
+
+function isFromOutside({ global, oomMemcg }: OomReport, path: string | undefined): boolean {
+  if (global) return true;
+  // A limit above the container's own: the pod's, or a slice's.
+  return (
+    path !== undefined &&
+    oomMemcg !== undefined &&
+    oomMemcg !== path &&
+    (oomMemcg === "/" || path.startsWith(`${oomMemcg}/`))
+  );
+}
+
+function whyText({ global, limitBytes }: OomReport): string {
+  if (global) return "the machine itself ran out of memory";
+  return `the limit above it${limitBytes === undefined ? "" : `, ${bytesText(limitBytes)},`} was hit, and not its own`;
+}
+
+function othersOf({ neighbours }: NodeRecording): { readonly name: string; readonly bytes: number }[] {
+  return [...neighbours]
+    .map(([name, { values }]) => ({ name, bytes: netOf(values) }))
+    .filter(({ bytes }) => bytes > 0)
+    .toSorted((a, b) => b.bytes - a.bytes || (a.name < b.name ? -1 : 1));
+}
+
+/** Pages that went to swap once and are not missed. */
+export function swapColdPages(facts: Facts): Claim | undefined {
+  const { container, story, gate, part, seen, growing } = facts;
+  const { swap } = container.kinds;
+  const trend = story.kinds.swap;
+  if (trend === undefined || growing.length > 0 || story.anon?.trend !== "Flat") return undefined;
+  const level = swap.values.at(-1) ?? 0;
+  const last = swap.values.slice(-Math.max(3, Math.ceil(swap.values.length / 3)));
+  const moves = Math.max(...last) - Math.min(...last);
+  if (
+    level < Math.max(gate, SWAP.ofHeld * (container.anonAndSwap.values.at(-1) ?? 0)) ||
+    moves > Math.max(gate / 4, level / 10)
+  )
+    return undefined;
+  const refaults = rateOf(container.stat.workingset_refault_anon);
+  const ins = rateOf(seen.recording.node.swapIns);
+  const missed = refaults ?? ins;
+  if (missed !== undefined && missed > SWAP.insPerSecond) return undefined;
+  return {
+    verdict: "SwapColdPages",
+    trend,
+    points: [...viewPoints(facts, trend), missed === undefined ? "unseen" : "separating"],
+    provisional: isProvisional(facts, trend),
+    says: `has ${bytesText(level)} in swap, which it does not read back: pages that nobody uses`,
+    speaks: [
+      line("swap, level", level, "bytes", part, `>= ${Math.round(gate)}`),
+      line("swap, range in the last third", moves, "bytes", part),
+      ...(missed === undefined
+        ? []
+        : [
+            line(
+              refaults === undefined ? "pswpin of the machine, rate" : "workingset_refault_anon, rate",
+              missed,
+              "pages/s",
+              part,
+              `<= ${SWAP.insPerSecond}`,
+            ),
+          ]),
+    ],
+    against: [],
+    limits: missed === undefined ? ["Whether pages come back from swap could not be read."] : [],
+    rivals: ["LimitTooLow", "AnonHeapLeak"],
+  };
+}
+
+/** The case could not be judged at all: too little was measured. */
+export function tooLittle({ story, lives, container }: Facts): Doubt | undefined {
+  const trend = story.anon;
+  if (trend === undefined) return doubt(["anon could not be read"]);
+  if (trend.shape !== "TooShort") return undefined;
+  const noun = container.scope.toLowerCase();
+  const more =
+    lives.length > 1
+      ? [`the ${noun} restarted while it was measured: ${lives.length} incarnations, each judged by itself`]
+      : [];
+  return doubt([...trend.reasons, ...more]);
+}

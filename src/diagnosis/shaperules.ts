@@ -1,0 +1,326 @@
+/** Memory moved and does not grow to the end: copies of shared pages, huge pages, a burst, a step, a warm-up, what an allocator keeps. */
+import { classShares } from "./case.ts";
+import { type Claim, type Facts, isProvisional, viewPoints } from "./claim.ts";
+import { hugeFilling } from "./anonrules.ts";
+import { line } from "./evidenceline.ts";
+import type { HeldKind } from "./growth.ts";
+import { keptAfterDemand } from "./load.ts";
+import type { Point } from "./score.ts";
+import { findPlateau, findRetention, findSaturation, findSpike, findStep } from "./shape.ts";
+import { findUnsharing } from "./sharing.ts";
+import type { Series } from "./statistics.ts";
+import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP } from "./thresholds.ts";
+import { type Trend, gateOf } from "./trend.ts";
+import { bytesText, secondsText } from "./words.ts";
+
+/** The held kinds as series, anon first; of those that moved by enough to be spoken of. */
+function movers({
+  container,
+  story,
+}: Facts): readonly { kind: HeldKind; series: Series; trend: Trend; gate: number }[] {
+  const { anonAndSwap, kinds, limitBytes } = container;
+  const all = [
+    { kind: "anon", series: anonAndSwap, trend: story.anon },
+    { kind: "shmem", series: kinds.shmem, trend: story.kinds.shmem },
+    { kind: "kernel", series: kinds.kernel, trend: story.kinds.kernel },
+    { kind: "sock", series: kinds.sock, trend: story.kinds.sock },
+  ] as const;
+  const measured = all.map((one) => ({
+    ...one,
+    range: rangeOf(one.series.values),
+    gate: gateOf(one.series.values, limitBytes),
+  }));
+  const most = Math.max(...measured.map(({ range }) => range), rangeOf(kinds.file.values));
+  return measured.flatMap(({ kind, series, trend, range, gate }) =>
+    // What moves a little beside something that moves much follows it, or is not the story.
+    trend === undefined || trend.shape === "TooShort" || range < gate || range < SHARE.kernel * most
+      ? []
+      : [{ kind, series, trend, gate }],
+  );
+}
+
+function rangeOf(values: readonly number[]): number {
+  return (
+    values.reduce((most, v) => Math.max(most, v), 0) - values.reduce((least, v) => Math.min(least, v), values[0] ?? 0)
+  );
+}
+
+const nameOf = (kind: HeldKind): string => (kind === "anon" ? "anon + swap" : kind);
+
+/** Several processes stop sharing what they inherited: anon grows, and none of them does. */
+export function cowUnsharing(facts: Facts): Claim | undefined {
+  const { container, story, gate, part } = facts;
+  const found = findUnsharing(container, gate);
+  if (found === undefined || story.anon?.shape === "TooShort") return undefined;
+  const { processes, grownBytes, residentBytes, madePrivateBytes, sharedLessBytes, boundBytes } = found;
+  const limit = container.limitBytes;
+  const points: Point[] = madePrivateBytes === undefined ? ["unseen", "corroborated"] : ["separating", "corroborated"];
+  const fits = limit === undefined || boundBytes <= limit;
+  return {
+    verdict: "CowUnsharing",
+    trend: story.anon,
+    points: [...viewPoints(facts, story.anon), ...points],
+    provisional: isProvisional(facts, story.anon),
+    says: `gained ${bytesText(grownBytes)} of anonymous memory while none of its ${processes} processes got larger: they copy pages that they shared. It ends at ${bytesText(boundBytes)} at the latest${fits ? "" : `, which is more than the limit of ${bytesText(limit)}`}`,
+    speaks: [
+      line(
+        "RssAnon of all its processes, net",
+        residentBytes,
+        "bytes",
+        part,
+        `< ${Math.round(SHARING.resident * 100)} % of anon's`,
+      ),
+      ...(madePrivateBytes === undefined ? [] : [line("Private_Dirty of them, net", madePrivateBytes, "bytes", part)]),
+      ...(sharedLessBytes === undefined ? [] : [line("Shared_* of them, net", -sharedLessBytes, "bytes", part, "< 0")]),
+      line("bound: nothing shared any more", boundBytes, "bytes", part),
+    ],
+    against: fits ? [] : [line("bound, of the limit", (100 * boundBytes) / limit, "%", part, "< 100")],
+    limits:
+      madePrivateBytes === undefined
+        ? [
+            "smaps_rollup was not read often enough: that pages are copied is inferred from RssAnon, which stands still.",
+          ]
+        : [],
+    rivals: ["AnonHeapLeak"],
+  };
+}
+
+/** Huge pages filled what little pages would have left empty. Only where it has come to its end: while it grows, a leak looks the same. */
+export function thpBloat(facts: Facts): Claim | undefined {
+  const { story, seen, part, gate, container } = facts;
+  const leader = story.processes[0];
+  const trend = story.anon;
+  if (leader === undefined || trend === undefined || findPlateau(container.anonAndSwap, gate) === undefined)
+    return undefined;
+  const found = hugeFilling(leader);
+  const shares = classShares(seen, leader.process);
+  const runtime = ["V8Heap", "JvmHeap", "GoHeap"].some((kind) => (shares?.get(kind as "V8Heap") ?? 0) >= SHARE.part);
+  if (found === undefined || runtime) return undefined;
+  const { ofGrowth, ofAnon, addressSpaceBytes } = found;
+  return {
+    verdict: "ThpBloat",
+    trend,
+    points: [...viewPoints(facts, trend), "separating"],
+    cap: 70,
+    provisional: isProvisional(facts, trend),
+    says: `gained ${bytesText(trend.netBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
+    speaks: [
+      line(
+        `AnonHugePages of pid ${leader.process.pid}, share of the growth`,
+        100 * ofGrowth,
+        "%",
+        part,
+        `>= ${HUGE.ofGrowth * 100}`,
+      ),
+      line(
+        `AnonHugePages of pid ${leader.process.pid}, share of anon`,
+        100 * ofAnon,
+        "%",
+        part,
+        `>= ${HUGE.share * 100}`,
+      ),
+      line(`VmSize of pid ${leader.process.pid}, net`, addressSpaceBytes, "bytes", part),
+    ],
+    against: [],
+    limits: ["How much of the huge pages is in use cannot be seen without writing to the target."],
+    rivals: ["WarmupPlateau"],
+  };
+}
+
+export function transientSpike(facts: Facts): Claim | undefined {
+  for (const { kind, series, trend, gate } of movers(facts)) {
+    const spike = findSpike(series, gate);
+    if (spike === undefined) continue;
+    const { heightBytes, peakBytes, seconds, bursts } = spike;
+    const limit = facts.container.limitBytes;
+    const room = limit === undefined ? "" : `, to ${Math.round((100 * peakBytes) / limit)} % of the limit`;
+    return {
+      verdict: "TransientSpike",
+      trend,
+      points: [...viewPoints(facts, trend), "separating"],
+      provisional: isProvisional(facts, trend),
+      says: `took ${bytesText(heightBytes)} more ${bursts === 1 ? "once" : `in ${bursts} bursts`}, for ${secondsText(seconds)} in all${room}, and gave it back`,
+      speaks: [
+        line(
+          `${nameOf(kind)}, height above its median`,
+          heightBytes,
+          "bytes",
+          facts.part,
+          `> ${SPIKE.overMedian} x the median`,
+        ),
+        line(
+          "time above, of the window",
+          (100 * seconds) / Math.max(1, trend.spanSeconds),
+          "%",
+          facts.part,
+          `< ${SPIKE.ofWindow * 100}`,
+        ),
+      ],
+      against:
+        limit !== undefined && peakBytes > 0.9 * limit
+          ? [line("peak, of the limit", (100 * peakBytes) / limit, "%", facts.part, "< 90")]
+          : [],
+      limits: ["A burst that is shorter than the interval between samples is not seen at its full height."],
+      rivals: ["LimitTooLow", "AllocatorRetention"],
+    };
+  }
+  return undefined;
+}
+
+export function stepChange(facts: Facts): Claim | undefined {
+  for (const { kind, series, trend, gate } of movers(facts)) {
+    const step = findStep(series, gate);
+    if (step === undefined) continue;
+    return {
+      verdict: "StepChange",
+      trend,
+      points: [...viewPoints(facts, trend), "separating"],
+      provisional: isProvisional(facts, trend),
+      says: `grew by ${bytesText(step.bytes)} in one step ${secondsText(step.atSeconds)} after the measurement began, and stands still before and after`,
+      speaks: [
+        line(`${nameOf(kind)}, step`, step.bytes, "bytes", facts.part, `>= ${STEP.share * 100} % of the growth`),
+      ],
+      against: [],
+      limits: [
+        "One step is no leak. Three like it are: measure longer than the time between two of what may have caused it.",
+      ],
+      rivals: ["AllocatorRetention"],
+    };
+  }
+  return undefined;
+}
+
+/** Memory came with a demand that has gone, and did not go with it. */
+export function allocatorRetention(facts: Facts): Claim | undefined {
+  const { container, story, gate, part, seen } = facts;
+  const trend = story.anon;
+  const leader = story.processes[0];
+  if (trend === undefined || trend.shape === "TooShort" || rangeOf(container.anonAndSwap.values) < gate)
+    return undefined;
+  const plateau = findPlateau(container.anonAndSwap, gate);
+  const step = findStep(container.anonAndSwap, gate);
+  if (plateau === undefined && step === undefined) return undefined;
+  const kept = keptAfterDemand(container, container.anonAndSwap);
+  const burst = findRetention(container.anonAndSwap, gate);
+  const shares = leader === undefined ? undefined : classShares(seen, leader.process);
+  const managed = [...(shares?.keys() ?? [])].some(
+    (kind) => /^(V8Heap|JvmHeap|GoHeap)$/.test(kind) && (shares?.get(kind) ?? 0) >= SHARE.part,
+  );
+  const arenas = leader === undefined ? undefined : arenasOf(facts, leader.process);
+  // A collector's heap rises and stays in the same way, and it is no allocator of C.
+  if (managed || (kept === undefined && burst === undefined && arenas === undefined)) return undefined;
+  return {
+    verdict: "AllocatorRetention",
+    subKind: arenas === undefined ? undefined : "Arenas",
+    trend,
+    points: [
+      ...viewPoints(facts, trend),
+      ...(kept === undefined && burst === undefined ? [] : (["separating"] as const)),
+      ...(arenas === undefined && (kept === undefined || burst === undefined) ? [] : (["corroborated"] as const)),
+    ],
+    cap: 75,
+    provisional: isProvisional(facts, trend),
+    says: `keeps memory that its demand of a moment needed${burst === undefined ? "" : `: ${burst.keptPercent} % of the peak's growth has stayed`}, and grows no more`,
+    speaks: [
+      ...(kept === undefined
+        ? []
+        : [
+            line(`${kept.proxy}, fall from the most`, kept.fellPercent, "%", part, `>= ${RETENTION.demandFalls * 100}`),
+          ]),
+      ...(burst === undefined
+        ? []
+        : [line("kept of what the burst took", burst.keptPercent, "%", part, `>= ${RETENTION.keeps * 100}`)]),
+      ...(arenas === undefined
+        ? []
+        : [line("glibc arenas", arenas, "mappings", "mappings", `>= ${RETENTION.leastArenas}`)]),
+    ],
+    against: [],
+    limits: [
+      "Only malloc_trim or the allocator's own statistics prove it, and these need a hook in the program: seen from outside, a cache that has filled looks the same.",
+    ],
+    rivals: ["WarmupPlateau"],
+  };
+}
+
+/** Number of glibc's arenas where the growth lies in them, and they are as many as threads and CPUs give. */
+function arenasOf(
+  { seen, container }: Facts,
+  process: { readonly pid: number; readonly startTicks: number },
+): number | undefined {
+  const growth = seen.surroundings.mappingGrowth?.find(
+    (one) => one.pid === process.pid && one.startTicks === process.startTicks,
+  );
+  const shares = classShares(seen, process);
+  const arenas = growth?.classes.find((one) => one.class === "Arena")?.mappings ?? 0;
+  const cpus = seen.surroundings.host?.cpus ?? 1;
+  const threads = Math.max(0, ...container.sums.threads.values);
+  const most = Math.min(RETENTION.arenasForEachCpu * cpus, threads);
+  const enough =
+    arenas >= Math.max(RETENTION.leastArenas, most / 2) && (shares?.get("Arena") ?? 0) >= RETENTION.arenaShare;
+  return enough ? arenas : undefined;
+}
+
+/** It grew, and has come, or is coming, to its end. */
+export function warmupPlateau(facts: Facts): Claim | undefined {
+  for (const { kind, series, trend, gate } of movers(facts)) {
+    const plateau = findPlateau(series, gate);
+    // What is over within the first tenth of the window is the program's start.
+    const startUp = PLATEAU.startUpShare * trend.spanSeconds;
+    const early = plateau !== undefined && plateau.atSeconds - (series.times[0] ?? 0) <= startUp;
+    if (plateau !== undefined && !early) {
+      return {
+        verdict: "WarmupPlateau",
+        trend,
+        points: [...viewPoints(facts, trend), "separating"],
+        provisional: isProvisional(facts, trend),
+        says: `grew by ${bytesText(plateau.riseBytes)} and stands still at ${bytesText(plateau.levelBytes)} since ${secondsText(plateau.atSeconds)} after the measurement began`,
+        speaks: [
+          line(`${nameOf(kind)}, rise`, plateau.riseBytes, "bytes", facts.part, `>= ${Math.round(gate)}`),
+          line(`${nameOf(kind)}, stood still from`, plateau.atSeconds, "s", facts.part, "<= two thirds of the window"),
+          line("smallest leak that could be seen", trend.smallestSlope, "bytes/s", facts.part),
+        ],
+        against: [],
+        limits: [],
+        rivals: ["AllocatorRetention", "AnonHeapLeak"],
+      };
+    }
+    if (trend.shape === "Decelerating") {
+      const claim = decelerating(facts, kind, series, trend);
+      if (claim !== undefined) return claim;
+    }
+  }
+  return undefined;
+}
+
+/** It still rises, more and more slowly, along a curve whose end can be told. */
+function decelerating(facts: Facts, kind: HeldKind, series: Series, trend: Trend): Claim | undefined {
+  const found = findSaturation(series);
+  if (found === undefined) return undefined;
+  const { asymptoteBytes, sigmaBytes } = found;
+  const limit = facts.container.limitBytes;
+  const most = asymptoteBytes + 2 * sigmaBytes;
+  const fits = limit === undefined || most < PLATEAU.ofLimit * limit;
+  const beyond = limit !== undefined && asymptoteBytes > limit;
+  if (!fits && !beyond) return undefined;
+  return {
+    verdict: beyond ? "LimitTooLow" : "WarmupPlateau",
+    subKind: beyond ? "WarmupBeyondLimit" : "Decelerating",
+    trend,
+    points: viewPoints(facts, trend),
+    cap: 65,
+    provisional: true,
+    says: `grows more and more slowly, towards ${bytesText(asymptoteBytes)}${beyond ? `, which is more than its limit of ${bytesText(limit)}` : ""}`,
+    speaks: [
+      line(
+        `${nameOf(kind)}, end of the curve`,
+        asymptoteBytes,
+        "bytes",
+        facts.part,
+        fits ? `< ${PLATEAU.ofLimit * 100} % of the limit` : "> the limit",
+      ),
+    ],
+    against: [line(`${nameOf(kind)}, slope`, trend.slope, "bytes/s", facts.part)],
+    limits: ["It has not come to its end: look again after twice this time. Until then it is no leak and no plateau."],
+    rivals: ["AnonHeapLeak"],
+  };
+}
