@@ -15,6 +15,16 @@ import { revisionResource, TEMPLATED } from "./targetstate.ts";
 type RollBack = Extract<Action, { kind: "RollBack" }>;
 
 export async function rollBack(namespace: string, action: RollBack, api: Api): Promise<Refused | undefined> {
+  try {
+    return await decided(namespace, action, api);
+  } catch (error) {
+    // Also where only a read is refused: to try again would not help.
+    if (isApiError(error, "Forbidden")) return no("Forbidden", error.message);
+    throw error;
+  }
+}
+
+async function decided(namespace: string, action: RollBack, api: Api): Promise<Refused | undefined> {
   const [live, record] = await Promise.all([
     orGone(api.get(TEMPLATED[action.target.kind], { namespace, name: action.target.name })),
     orGone(api.get(revisionResource(action.target.kind), { namespace, name: action.after.revision })),
@@ -118,7 +128,7 @@ async function change(
     return undefined;
   } catch (error) {
     if (isApiError(error, "NotFound", "Replaced")) return no("TargetReplaced", "the workload was deleted meanwhile");
-    if (isApiError(error, "Invalid", "Forbidden", "TooLarge")) return no("Forbidden", error.message);
+    if (isApiError(error, "Invalid", "TooLarge")) return no("Forbidden", error.message);
     throw error;
   }
 }

@@ -29,9 +29,10 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
   observedGeneration: 1,
   leaderEpoch: 3,
   stage: "Done",
-  result: "Recommended",
+  result: "Mitigated",
   conditions: [
-    { ...condition, type: "Succeeded", reason: "Diagnosed" },
+    { ...condition, type: "Succeeded", reason: "RolledBack" },
+    { ...condition, type: "Mitigated", reason: "RolledBack" },
     { ...condition, type: "PodPreserved", reason: "Isolated" },
     { ...condition, type: "EvidenceCollected", reason: "CollectionComplete" },
   ],
