@@ -44,6 +44,17 @@ export function takenUp(investigation: MemoryInvestigation): boolean {
   return (status.mitigations ?? []).some((record) => record.state === "Proposed" && isApproved(investigation, record));
 }
 
+/** What has come further, or stands where it stands for another reason. */
+export function freshSteps(
+  before: readonly MitigationRecord[] | undefined,
+  after: readonly MitigationRecord[] | undefined,
+): readonly MitigationRecord[] {
+  return (after ?? []).filter((record) => {
+    const old = before?.find(({ action }) => action === record.action);
+    return old?.state !== record.state || old.reason !== record.reason;
+  });
+}
+
 interface Course {
   readonly seen: Observation;
   readonly investigation: MemoryInvestigation;

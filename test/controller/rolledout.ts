@@ -24,20 +24,31 @@ function template(version: number): Json {
   return { metadata: { labels: LABELS }, spec: { containers: [{ name: "app", image: `thumbs:${version}` }] } };
 }
 
+/** How far the policy goes; without approval a person is asked in every mode. */
+export interface PolicyChoice {
+  readonly mode: "Observe" | "Recommend" | "Enforce";
+  readonly approval: "Automatic" | "Manual";
+}
+
 /** @returns the uid of the investigation, which waits for an operator */
-export async function foundLeaky(api: Admin, namespace: string): Promise<string> {
-  await api.must("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
+export async function foundLeaky(
+  api: Admin,
+  namespace: string,
+  { mode, approval }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+): Promise<string> {
+  // May be there already.
+  await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
   await api.must("POST", `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memorypolicies`, {
     apiVersion: "oomscope.dev/v1alpha1",
     kind: "MemoryPolicy",
     metadata: { name: "act" },
     spec: {
-      mode: "Enforce",
+      mode,
       preserve: { strategy: "None" },
       mitigate: [
         {
           action: "Rollback",
-          approval: "Automatic",
+          approval,
           when: { verdicts: ["AnonHeapLeak"], onsetAfterRollout: true },
           rollback: { healthyFor: "1s" },
         },

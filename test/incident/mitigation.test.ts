@@ -5,6 +5,7 @@ import type { MitigationRecord } from "../../src/api/mitigation.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { markText, MITIGATION_ANNOTATION } from "../../src/incident/marks.ts";
 import type { EffectivePolicy, Observation, TargetState } from "../../src/incident/observation.ts";
+import { freshSteps } from "../../src/incident/mitigation.ts";
 import { plan } from "../../src/incident/plan.ts";
 import {
   aFinding,
@@ -359,6 +360,15 @@ describe("mode Observe", () => {
     const ended = pass(found(aPolicy("Enforce")));
     expect([ended.mitigated, ended.status.result]).toEqual(["False NoActionNamed", "Recommended"]);
   });
+});
+
+test("each step is told once, for whoever counts them", () => {
+  const first = intend().status.mitigations;
+  expect(freshSteps(undefined, first).map(({ state }) => state)).toEqual(["Intended"]);
+  expect(freshSteps(first, first)).toEqual([]);
+  const rolling = pass({ ...intend().seen, targetState: rolled({ updated: 1 }) }).status.mitigations;
+  expect(freshSteps(first, rolling).map(({ state }) => state)).toEqual(["RollingOut"]);
+  expect(freshSteps(rolling, undefined)).toEqual([]);
 });
 
 describe("the revision to go back to", () => {
