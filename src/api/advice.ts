@@ -33,7 +33,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice:
       "Nothing; serving pods are measured instead. With one replica, raise `replicas` if evidence of the next kill matters.",
   },
-  ModeObserve: { on: ["PodPreserved"], advice: "Set `mode: Recommend` in the policy when pods should be kept." },
+  ModeObserve: {
+    on: ["PodPreserved", "Mitigated"],
+    advice: "Set `mode: Recommend` in the policy when pods should be kept and actions proposed.",
+  },
   AlreadyKept: {
     on: ["PodPreserved"],
     advice: "Look at the pod that the message names. When it is released, the next kill may keep another.",
@@ -104,6 +107,103 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Diagnosed", "Succeeded", "Event"],
     advice: "Read `status.finding.limits`. A longer `collect.duration` under load shows slower growth.",
   },
+  NoActionNamed: {
+    on: ["Mitigated"],
+    advice: "Name actions in the policy's `mitigate` when oomscope should act or propose.",
+  },
+  AwaitingApproval: {
+    on: ["Mitigated", "Event"],
+    advice:
+      "Look at the patch in `status.mitigations`, then add `{action, finding}` to `spec.approvedActions`; or do it by hand.",
+  },
+  ActionNotAllowed: { on: ["Mitigated"], advice: "Ask whoever owns the ClusterMemoryPolicy for `allowedActions`." },
+  ActionNotSupported: { on: ["Mitigated"], advice: "Do it by hand, or name another action in the policy." },
+  OptedOut: {
+    on: ["Mitigated"],
+    advice:
+      "Take the annotation away when the action would be safe, for example when no schema change lies between the revisions.",
+  },
+  VerdictNotCovered: {
+    on: ["Mitigated"],
+    advice: "Add the verdict to `mitigate[].when.verdicts`, if the action would help against it.",
+  },
+  VerdictTooWeak: {
+    on: ["Mitigated"],
+    advice: "Look at the evidence and the runner-up; a longer `collect.duration` makes a finding surer.",
+  },
+  OnsetBeforeRollout: { on: ["Mitigated"], advice: "Nothing; to roll back would not help." },
+  OnsetUnknown: {
+    on: ["Mitigated"],
+    advice:
+      "Look at the growth before and after the roll-out in your metrics; approve nothing that they do not support.",
+  },
+  TemplateReplaced: { on: ["Mitigated", "Event"], advice: "Nothing; the next kill is investigated anew." },
+  NoHealthyRevision: {
+    on: ["Mitigated"],
+    advice: "`status.mitigations` says what is known of each. Lower `rollback.healthyFor`, or fix forward.",
+  },
+  RolloutHeld: {
+    on: ["Mitigated"],
+    advice: "Resume it, or set its update strategy to RollingUpdate without a partition.",
+  },
+  ProposalStale: {
+    on: ["Mitigated"],
+    advice: "Look at `status.mitigations` again; another investigation can be approved anew.",
+  },
+  WorkloadUnreadable: { on: ["Mitigated"], advice: "Compare the operator's ClusterRole with `config/rbac`." },
+  MitigationPaused: {
+    on: ["Mitigated"],
+    advice: "The message has the policy and its reason; take its entry from `pauseRequests`.",
+  },
+  RolloutInProgress: { on: ["Mitigated"], advice: "Wait; after ten minutes it is proposed for approval instead." },
+  TooFewReady: {
+    on: ["Mitigated"],
+    advice: "Run more replicas, let the workload surge, or lower `mitigate[].minAvailable`.",
+  },
+  DisruptionBudget: {
+    on: ["Mitigated"],
+    advice: "Wait until its pods are healthy, or let the workload surge instead of taking pods away.",
+  },
+  CoolingDown: {
+    on: ["Mitigated"],
+    advice: "Wait for `budget.cooldown`. When one mitigation did not help, look at it before the next.",
+  },
+  WorkloadBudgetSpent: {
+    on: ["Mitigated"],
+    advice: "Find out why it needs so many; or raise `budget.maxMitigationsPerDay`.",
+  },
+  PolicyBudgetSpent: {
+    on: ["Mitigated"],
+    advice: "Find out why there are so many; or raise `budget.maxMitigationsPerDay`.",
+  },
+  ClusterBudgetSpent: {
+    on: ["Mitigated"],
+    advice: "Find out why there are so many; or raise `clusterBudget.maxMitigationsPerDay`.",
+  },
+  StormBrake: {
+    on: ["Mitigated"],
+    advice: "Look for what they have in common: a node, a network, something they all call.",
+  },
+  PolicyChanged: { on: ["Mitigated"], advice: "Wait a moment." },
+  RollingBack: { on: ["Mitigated", "Event"], advice: "Wait; `kubectl rollout status` shows the same." },
+  RolledBack: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice:
+      "See that it helped, then mend the revision that `status.mitigations[].before` names. `undoCommand` takes it back.",
+  },
+  RolloutStuck: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "See why its pods do not become ready. `undoCommand` in `status.mitigations` takes it back.",
+  },
+  RevertedByOther: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "Find out who: a GitOps controller holds what Git says. Commit `patch` of `status.mitigations` there.",
+  },
+  TargetReplaced: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "Nothing; what was found is of the one that is gone.",
+  },
+  NotValidated: { on: ["Validated"], advice: "Watch the workload: this version does not validate what it did." },
   InProgress: { on: ["Succeeded", "Reconciling", "Stalled"], advice: "Wait." },
   Ended: { on: ["Reconciling", "Stalled"], advice: "Read `status.result` and the condition Succeeded." },
   Suspended: { on: ["Succeeded"], advice: "Set `spec.suspend: false` to go on." },
@@ -130,9 +230,9 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice: "Delete the investigation and make another with the field mended that the message names.",
   },
   Forbidden: {
-    on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
+    on: ["EvidenceCollected", "Mitigated", "Succeeded", "Stalled", "Event"],
     advice:
-      "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words.",
+      "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words. For a mitigation, bind `oomscope-mitigation` in the namespace.",
   },
   BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
   OOMKillObserved: { on: ["Event"], advice: "See the investigation of the workload: `kubectl get memi`." },

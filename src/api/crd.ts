@@ -79,6 +79,12 @@ const INVESTIGATION_COLUMNS: readonly Column[] = [
     jsonPath: ".status.preserved.state",
     description: "What became of the pod that is kept for evidence.",
   },
+  {
+    name: "Mitigated",
+    type: "string",
+    jsonPath: '.status.conditions[?(@.type=="Mitigated")].reason',
+    description: "What was done about the finding, or why nothing was.",
+  },
   AGE,
   {
     name: "Pod",
@@ -117,7 +123,7 @@ export const KINDS: readonly KindDefinition[] = [
     shortName: "memi",
     scope: "Namespaced",
     description:
-      "MemoryInvestigation is one memory incident of one workload. A person or the operator creates it; its status is the story of the incident: kills, the pod that is kept, collections, the finding.",
+      "MemoryInvestigation is one memory incident of one workload. A person or the operator creates it; its status is the story of the incident: kills, the pod that is kept, collections, the finding, and what was done about it.",
     columns: INVESTIGATION_COLUMNS,
     selectable: [
       ".spec.targetRef.kind",

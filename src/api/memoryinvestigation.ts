@@ -19,6 +19,7 @@ import {
   listSet,
   rules,
 } from "./fields.ts";
+import { MitigationAction, MitigationRecord } from "./mitigation.ts";
 
 /** API group of all three kinds. */
 export const GROUP = "oomscope.dev";
@@ -44,10 +45,6 @@ export const PolicyRef = z.object({
   name: ObjectName.describe("Name of the policy. A MemoryPolicy is looked for in the namespace of this investigation."),
 });
 export type PolicyRef = z.infer<typeof PolicyRef>;
-
-/** What oomscope can do to a workload or a node. */
-export const MitigationAction = z.enum(["Rollback", "Throttle", "Resize", "Restart", "CordonNode", "DrainNode"]);
-export type MitigationAction = z.infer<typeof MitigationAction>;
 
 export const ApprovedAction = z.object({
   action: MitigationAction.describe("The action that is approved."),
@@ -110,7 +107,7 @@ export const MemoryInvestigationSpec = z
 export type MemoryInvestigationSpec = z.infer<typeof MemoryInvestigationSpec>;
 
 /** How the investigation ended. Empty until then. */
-export const Result = z.enum(["Resolved", "Recommended", "Inconclusive", "Failed"]);
+export const Result = z.enum(["Resolved", "Mitigated", "Recommended", "Inconclusive", "Failed"]);
 export type Result = z.infer<typeof Result>;
 
 /** What kind of kill it was; see docs/spec for how each is told apart. */
@@ -437,7 +434,9 @@ export const MemoryInvestigationStatus = z.object({
     .enum(["Pending", "Preserving", "Collecting", "Diagnosing", "Mitigating", "Validating", "Done", "Suspended"])
     .optional()
     .describe("Where it stands, in one word for people. No code reads it."),
-  result: Result.optional().describe("How it ended: Resolved, Recommended, Inconclusive or Failed. Absent until then."),
+  result: Result.optional().describe(
+    "How it ended: Resolved, Mitigated, Recommended, Inconclusive or Failed. Absent until then.",
+  ),
   conditions: z.array(Condition).max(16).optional().describe("The facts, one by one.").meta(listMap("type")),
   policy: z
     .object({
@@ -474,6 +473,12 @@ export const MemoryInvestigationStatus = z.object({
     .describe("The collections on nodes, with what each cost.")
     .meta(listMap("id")),
   finding: Finding.optional().describe("What it is, who it is, how sure we are, and what speaks against it."),
+  mitigations: z
+    .array(MitigationRecord)
+    .max(6)
+    .optional()
+    .describe("The policy's actions in its order: what was done, what would be done, and what a guard refused.")
+    .meta(listMap("action")),
   evidence: z
     .object({
       location: z

@@ -19,7 +19,8 @@ import {
   longerThanZero,
   rules,
 } from "./fields.ts";
-import { Condition, GROUP, MitigationAction, ObjectMeta, VERSION, Verdict } from "./memoryinvestigation.ts";
+import { Condition, GROUP, ObjectMeta, VERSION, Verdict } from "./memoryinvestigation.ts";
+import { MitigationAction } from "./mitigation.ts";
 
 export const LabelSelector = z
   .object({
@@ -204,6 +205,20 @@ export const Mitigation = z
       .enum(["Automatic", "Manual"])
       .default("Manual")
       .describe("Manual: wait until a person approves this finding. Automatic needs mode Enforce."),
+    minAvailable: Int.min(0)
+      .max(1000)
+      .default(1)
+      .describe(
+        "Ready pods that must remain while the action takes its course; where fewer are ready already, none of them may be lost.",
+      ),
+    rollback: z
+      .object({
+        healthyFor: Duration.default("10m").describe(
+          "A revision counts as healthy only when it was the newest for at least this long and no kill of it is on record.",
+        ),
+      })
+      .optional()
+      .describe("How to roll back; only with action Rollback."),
     throttle: z
       .object({
         configMap: z
@@ -266,11 +281,17 @@ export const Mitigation = z
         message: "action Throttle needs the field throttle, and no other action may have it",
       },
       {
+        rule: "self.action == 'Rollback' || !has(self.rollback)",
+        message: "only action Rollback may have the field rollback",
+      },
+      {
         rule: "(self.action == 'Resize') == has(self.resize)",
         message: "action Resize needs the field resize, and no other action may have it",
       },
     ),
   );
+
+export type Mitigation = z.infer<typeof Mitigation>;
 
 const policyFields = {
   selector: LabelSelector.optional().describe(
@@ -296,16 +317,27 @@ const policyFields = {
     .optional()
     .describe("Actions in order: the first whose conditions hold and which no guard refuses is taken.")
     .meta(listMap("action")),
+  pauseRequests: z
+    .array(z.string().min(1).max(256))
+    .max(8)
+    .optional()
+    .describe(
+      "While this list has an entry, no mitigation begins; each entry says why. One of a ClusterMemoryPolicy holds for every policy in its namespaces.",
+    )
+    .meta(listSet),
   budget: z
     .object({
       cooldown: Duration.default("30m").describe(
-        "No new investigation of the same workload for this long after one has ended.",
+        "No new investigation of the same workload for this long after one has ended, and no second mitigation of it for this long after one.",
       ),
       maxActive: Int.min(1)
         .max(100)
         .default(1)
         .describe("Investigations that may be active at once under this policy."),
-      maxMitigationsPerDay: Int.min(0).max(100).default(2).describe("Mitigations in 24 hours under this policy."),
+      maxMitigationsPerDay: Int.min(0)
+        .max(100)
+        .default(2)
+        .describe("Mitigations in 24 hours under this policy, and of one workload."),
     })
     .default({ cooldown: "30m", maxActive: 1, maxMitigationsPerDay: 2 })
     .describe("How much the policy may do."),
@@ -348,8 +380,23 @@ export const ClusterMemoryPolicySpec = z
           .max(1000)
           .default(10)
           .describe("Investigations that may be active at once in the whole cluster."),
+        maxMitigationsPerDay: Int.min(0)
+          .max(1000)
+          .default(10)
+          .describe("Mitigations in 24 hours in the whole cluster."),
+        storm: z
+          .object({
+            investigations: Int.min(1).max(1000).default(5).describe("When this many investigations …"),
+            within: Duration.default("15m")
+              .describe("… began within this time in the whole cluster, no mitigation begins.")
+              .meta(rules(longerThanZero)),
+          })
+          .default({ investigations: 5, within: "15m" })
+          .describe(
+            "The storm brake: when many workloads are in trouble at once, the cause is hardly in each of them.",
+          ),
       })
-      .default({ maxActive: 10 })
+      .default({ maxActive: 10, maxMitigationsPerDay: 10, storm: { investigations: 5, within: "15m" } })
       .describe("Budgets over all namespaces."),
   })
   .meta(

@@ -4,25 +4,30 @@
  */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import { endedAt } from "../incident/intake.ts";
-import type {
-  EffectivePolicy,
-  JobView,
-  ArchiveView,
-  KernelVictim,
-  Observation,
-  PodView,
-  PolicyView,
-  Refused,
-  SessionView,
-  Surroundings,
-  WorkloadKey,
+import {
+  keyText,
+  type EffectivePolicy,
+  type JobView,
+  type ArchiveView,
+  type KernelVictim,
+  type Observation,
+  type PastMitigation,
+  type PodView,
+  type PolicyView,
+  type Refused,
+  type SessionView,
+  type Surroundings,
+  type WorkloadKey,
 } from "../incident/observation.ts";
-import { effectivePolicy, namedPolicy, type PolicyQuestion } from "../incident/policy.ts";
+import { policyIdentity } from "../incident/guards.ts";
+import { takenUp, underWay } from "../incident/mitigation.ts";
+import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import { durationMs } from "../api/fields.ts";
 import type { Api } from "./api.ts";
 import type { Store, Tracked } from "./store.ts";
 import { readSurroundings } from "./surroundings.ts";
+import { readTargetState } from "./targetstate.ts";
 import { podsOf, replicaSetsOf, targetOf, type WorkloadStores } from "./workloads.ts";
 
 export interface TrackedInvestigation extends Tracked {
@@ -86,6 +91,8 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const pods = podsOf(key, target, replicaSets, stores, new Set(investigations.map((i) => i.metadata.uid)));
   const policies = policyQuestion(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
+  const mitigating = investigations.some((i) => mayMitigate(i, policies));
+  const targetState = mitigating ? await readTargetState(api, key) : undefined;
 
   return {
     key,
@@ -118,6 +125,9 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     surroundings: investigations.some(mayPreserve)
       ? await readSurroundings(api, key.namespace, pods, replicaSets, investigations.some(choosesPod))
       : NOTHING,
+    ...(targetState === undefined ? {} : { targetState }),
+    mitigated: mitigating ? pastMitigations(options) : [],
+    begun: mitigating ? options.investigations().map(({ investigation }) => created(investigation)) : [],
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, options),
     epoch: options.epoch(),
@@ -148,6 +158,40 @@ function mayPreserve(investigation: MemoryInvestigation): boolean {
 
 function choosesPod(investigation: MemoryInvestigation): boolean {
   return mayPreserve(investigation) && investigation.status?.preserved === undefined;
+}
+
+/** The workload may be changed for it in the next step, or a change is followed to its end. */
+function mayMitigate(
+  investigation: MemoryInvestigation,
+  { effective, named }: { effective: Observation["policy"]; named: Record<string, EffectivePolicy> },
+): boolean {
+  const { status, metadata } = investigation;
+  if (metadata.deletionTimestamp !== undefined) return false;
+  if (underWay(investigation) !== undefined) return true;
+  if (endedAt(investigation) !== undefined && !takenUp(investigation)) return false;
+  const policy = policyFor({ policy: effective, namedPolicies: named }, investigation);
+  if ("problem" in policy || policy.mode === "Observe" || (policy.spec.mitigate ?? []).length === 0) return false;
+  const collections = status?.collections ?? [];
+  return status?.finding !== undefined || collections.some((c) => hasEnded(c.id, collections));
+}
+
+/** What was intended in the whole cluster, from status: budgets are counted from nothing else. */
+function pastMitigations({ investigations }: ObserveOptions): PastMitigation[] {
+  return investigations().flatMap(({ investigation: { metadata, spec, status } }) =>
+    (status?.mitigations ?? []).flatMap((record) => {
+      if (record.intended === undefined || status?.policy === undefined) return [];
+      const namespace = metadata.namespace ?? "";
+      const { kind, name } = spec.targetRef;
+      return [
+        {
+          investigationUid: metadata.uid,
+          workload: keyText({ namespace, kind, name }),
+          policy: policyIdentity(status.policy, namespace),
+          intended: record.intended,
+        },
+      ];
+    }),
+  );
 }
 
 /** Only what status says has ended is read: until then the last look at the surroundings may still be on its way. */

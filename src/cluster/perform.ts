@@ -16,6 +16,7 @@ import type { Api, ApiObject } from "./api.ts";
 import { readContext } from "./contextreads.ts";
 import { ApiError, isApiError } from "./errors.ts";
 import { projectPod } from "./projections.ts";
+import { rollBack } from "./rollback.ts";
 import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resources.ts";
 
 export interface PerformOptions {
@@ -55,6 +56,8 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
       return ensureGuard(namespace, action, options);
     case "RemoveGuard":
       return removeGuard(namespace, action, options.api);
+    case "RollBack":
+      return rollBack(namespace, action, options.api);
     case "WriteContext":
       return writeContext(action, options);
     case "CreateCollectionJob":

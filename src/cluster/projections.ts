@@ -212,9 +212,13 @@ function podOf(raw: RawPod, intern: Interner): PodView | undefined {
 }
 
 function imagesOf(raw: RawWorkload, intern: Interner): readonly string[] {
-  const spec = raw.spec?.template?.spec;
-  const all = [...(spec?.containers ?? NOTHING), ...(spec?.initContainers ?? NOTHING)];
-  return intern.list(all.map((one) => one.image ?? ""));
+  return intern.list(imagesOfTemplate(raw.spec?.template));
+}
+
+/** Images of a pod template, those of init containers last. */
+export function imagesOfTemplate(template: unknown): readonly string[] {
+  const spec = (template as { readonly spec?: RawPodSpec } | null | undefined)?.spec;
+  return [...(spec?.containers ?? NOTHING), ...(spec?.initContainers ?? NOTHING)].map((one) => one.image ?? "");
 }
 
 function replicaSetOf(raw: RawWorkload, intern: Interner): TrackedReplicaSet | undefined {

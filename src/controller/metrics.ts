@@ -7,6 +7,7 @@ export interface Metrics {
   reconciled(outcome: "done" | "failed", seconds: number): void;
   acted(action: string, outcome: "done" | "refused"): void;
   kill(classification: string): void;
+  mitigation(action: string, state: string, reason: string): void;
   ended(result: string): void;
 }
 
@@ -39,6 +40,12 @@ export function createMetrics(
     name: "oomscope_oom_kills_total",
     help: "Kills that were counted into an investigation, by class.",
     labelNames: ["classification"],
+    registers,
+  });
+  const mitigations = new Counter({
+    name: "oomscope_mitigations_total",
+    help: "Steps of mitigations: what was refused, proposed, intended, done, and why.",
+    labelNames: ["action", "state", "reason"],
     registers,
   });
   const results = new Counter({
@@ -86,6 +93,7 @@ export function createMetrics(
     },
     acted: (action, outcome) => actions.inc({ action, outcome }),
     kill: (classification) => kills.inc({ classification }),
+    mitigation: (action, state, reason) => mitigations.inc({ action, state, reason }),
     ended: (result) => results.inc({ result }),
   };
 }

@@ -7,6 +7,7 @@ import type { EvidenceStore } from "../evidence/store.ts";
 import type { Notice } from "../incident/actions.ts";
 import type { CollectorSettings } from "../incident/collectorjob.ts";
 import { freshKills } from "../incident/ledger.ts";
+import { freshSteps } from "../incident/mitigation.ts";
 import { keyText, type Refused, type TargetKind, type WorkloadKey } from "../incident/observation.ts";
 import type { Clock } from "../seams.ts";
 import type { Settings } from "../settings.ts";
@@ -109,6 +110,8 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
         { force: true },
       );
       for (const kill of freshKills(investigation.status?.kills, status.kills)) metrics.kill(kill.classification);
+      for (const { action, state, reason } of freshSteps(investigation.status?.mitigations, status.mitigations))
+        metrics.mitigation(action, state, reason);
       if (status.result !== undefined && investigation.status?.result === undefined) metrics.ended(status.result);
       noteWrite(written);
     },

@@ -50,6 +50,22 @@ export type Action =
       readonly name: string;
     }
   | { readonly kind: "RemoveGuard"; readonly name: string; readonly investigationUid: string }
+  | {
+      /** Gives the workload the template of an earlier revision, provided that it still has the one that the decision rests on. */
+      readonly kind: "RollBack";
+      readonly investigation: { readonly name: string; readonly uid: string };
+      /** As the decision knew it: another generation of it may say no. */
+      readonly policy: { readonly kind: string; readonly name: string; readonly generation: number };
+      readonly target: {
+        readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+        readonly name: string;
+        readonly uid: string;
+      };
+      readonly before: { readonly templateHash: string };
+      readonly after: { readonly revision: string; readonly uid: string; readonly templateHash: string };
+      /** When it was intended, for the mark on the workload. */
+      readonly intended: string;
+    }
   | { readonly kind: "CreateCollectionJob"; readonly plan: CollectionPlan; readonly node: string }
   | { readonly kind: "DeleteCollectionJob"; readonly name: string; readonly uid: string }
   | {

@@ -5,6 +5,8 @@
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
+import type { MitigationAction } from "../api/mitigation.ts";
+import type { Json } from "./templates.ts";
 
 export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
 
@@ -131,6 +133,80 @@ export interface EffectivePolicy {
   readonly spec: MemoryPolicySpec;
   /** Policies that match as well and lose, for people. */
   readonly losers: readonly string[];
+  /** What the ClusterMemoryPolicies that match allow, all of them. */
+  readonly allowedActions: readonly MitigationAction[];
+  /** Why no mitigation may begin now, for people; from this policy and from every ClusterMemoryPolicy that matches. */
+  readonly pauses: readonly string[];
+  /** The tightest that a ClusterMemoryPolicy sets. */
+  readonly cluster: {
+    readonly maxMitigationsPerDay: number;
+    readonly storm: { readonly investigations: number; readonly withinMs: number };
+  };
+}
+
+/** A revision of a workload: a ReplicaSet of a Deployment, a ControllerRevision of a StatefulSet or DaemonSet. */
+export interface RevisionView {
+  readonly name: string;
+  readonly uid: string;
+  /** By which kills and pods name it: its name, and the hash in a pod's label. */
+  readonly marks: readonly string[];
+  /** Its number, as `kubectl rollout history` shows it. */
+  readonly number?: number;
+  readonly created: string;
+  readonly images: readonly string[];
+  readonly template: Json;
+  readonly templateHash: string;
+}
+
+/** How far a workload's roll-out is, and what it may cost. Pods are counted by the workload's own controller. */
+export interface RolloutView {
+  /** The controller has seen the newest spec, so that the counts speak of it. */
+  readonly observed: boolean;
+  readonly desired: number;
+  /** Pods of the newest template. */
+  readonly updated: number;
+  readonly total: number;
+  readonly ready: number;
+  readonly available: number;
+  /** Pods that a roll-out may take away at once. */
+  readonly mayBeUnavailable: number;
+  /** Why a change of the template would not roll out by itself, for people. */
+  readonly heldBy?: string;
+  /** The controller has given up on it (progressDeadlineSeconds). */
+  readonly stuck?: string;
+}
+
+export interface BudgetView {
+  readonly name: string;
+  readonly selector: LabelSelector;
+  /** Undefined while its controller has not computed it. */
+  readonly desiredHealthy: number | undefined;
+}
+
+/** A workload whose template may be changed, read live, with everything that such a change rests on. */
+export interface TargetState {
+  readonly uid: string;
+  readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+  readonly name: string;
+  readonly resourceVersion: string;
+  readonly generation: number;
+  readonly deleting: boolean;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly templateLabels: Readonly<Record<string, string>>;
+  readonly templateHash: string;
+  readonly template: Json;
+  readonly rollout: RolloutView;
+  readonly revisions: readonly RevisionView[];
+  readonly budgets: readonly BudgetView[];
+}
+
+/** A mitigation of any workload that was intended, for budgets. */
+export interface PastMitigation {
+  readonly investigationUid: string;
+  readonly workload: string;
+  /** `Kind/namespace/name`; the namespace is empty for a ClusterMemoryPolicy. */
+  readonly policy: string;
+  readonly intended: string;
 }
 
 /** How far the evidence of one collection has come, as the store knows it. */
@@ -203,6 +279,11 @@ export interface Observation {
   readonly kernelVictims: Readonly<Record<string, readonly KernelVictim[]>>;
   readonly nodes: Readonly<Record<string, { readonly ready: boolean }>>;
   readonly surroundings: Surroundings;
+  /** The target, when a mitigation may be decided or followed; undefined when it is gone or nobody asks. */
+  readonly targetState?: TargetState | { readonly problem: string };
+  /** Everything intended in the whole cluster, and when each investigation was made; only read together with the target. */
+  readonly mitigated: readonly PastMitigation[];
+  readonly begun: readonly string[];
   /** Kills that ended before this are history: they open nothing. */
   readonly horizon: string;
   /** Other active investigations: under the same policy, and in the whole cluster. */

@@ -4,6 +4,7 @@
  */
 import {
   MAX_TIMELINE,
+  type Finding,
   type Kill,
   type MemoryInvestigation,
   type MemoryInvestigationStatus,
@@ -16,7 +17,9 @@ import { planCollecting, type CollectingStep } from "./collecting.ts";
 import { clip, timeText, withFacts, type Fact } from "./conditions.ts";
 import { endedAt, planIntake, shownKills } from "./intake.ts";
 import { countKills, freshKills } from "./ledger.ts";
+import { planMitigation, takenUp, underWay, type MitigationStep } from "./mitigation.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
+import { policyFor } from "./policy.ts";
 import { guardName, planPreservation, releaseAction, type PreservationStep } from "./preservation.ts";
 import { reportsFor } from "./reports.ts";
 
@@ -42,7 +45,7 @@ export const FINALIZER = "oomscope.dev/put-back";
 
 export function plan(seen: Observation, now: Date): Plan {
   const live = seen.investigations.filter((i) => i.metadata.deletionTimestamp === undefined);
-  const active = live.find((i) => endedAt(i) === undefined);
+  const active = live.find((i) => endedAt(i) === undefined) ?? live.findLast((i) => takenUp(i));
   const intake = planIntake(seen, active, now);
 
   let again = intake.againMs;
@@ -79,6 +82,12 @@ function archived(seen: Observation, step: Step): Step {
 }
 
 type Step = InvestigationPlan & { readonly againMs?: number };
+/** What the parts of a step have in common. */
+type StepParts = {
+  readonly actions: readonly Action[];
+  readonly notices: readonly Notice[];
+  readonly againMs?: number;
+};
 
 function planOne(
   seen: Observation,
@@ -90,7 +99,7 @@ function planOne(
   if (investigation.metadata.deletionTimestamp !== undefined) return planDeletion(seen, investigation);
 
   const counted = withKills(seen, investigation, active, joined);
-  if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
+  if (endedAt(investigation) !== undefined && investigation !== active) return planUpkeep(seen, counted, now);
   if (investigation !== active) {
     return draft(
       counted,
@@ -115,7 +124,12 @@ function planOne(
     );
   }
   const policy = policyFor(seen, investigation);
-  if ("problem" in policy) return stalled(counted, now, policy.problem, policy.message);
+  if ("problem" in policy) {
+    // What has been changed is followed to its end, whatever has become of the policy.
+    if (underWay(counted)?.state === "RollingOut") return remedy(seen, counted, { policy: undefined, now }, []);
+    if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
+    return stalled(counted, now, policy.problem, policy.message);
+  }
   if (seen.target === undefined && investigation.status?.collections === undefined) {
     const { kind, name } = investigation.spec.targetRef;
     return stalled(
@@ -156,19 +170,10 @@ function killEntry(kill: Kill): TimelineEntry {
   return { time: kill.time, event: kill.classification, message: clip(message, 256) };
 }
 
-function policyFor(seen: Observation, investigation: MemoryInvestigation): Observation["policy"] {
-  const ref = investigation.spec.policyRef;
-  if (ref === undefined) return seen.policy;
-  const named = seen.namedPolicies[`${ref.kind}/${ref.name}`];
-  return (
-    named ?? {
-      problem: "PolicyNotFound",
-      message: `${ref.kind} ${ref.name} does not exist; create it, or leave policyRef out`,
-    }
-  );
-}
-
-function planActive(seen: Observation, investigation: MemoryInvestigation, policy: EffectivePolicy, now: Date): Step {
+function planActive(seen: Observation, given: MemoryInvestigation, policy: EffectivePolicy, now: Date): Step {
+  const investigation = goesOn(given);
+  // With the finding in status the evidence has done its work: the pack may be gone.
+  if (investigation.status?.finding !== undefined) return remedy(seen, investigation, { policy, now }, []);
   const preserving = planPreservation(seen, investigation, policy, now);
   const kept = withPreserved(investigation, preserving);
   const common = { policy, now };
@@ -199,9 +204,76 @@ function planActive(seen: Observation, investigation: MemoryInvestigation, polic
   return diagnose(seen, collected, common, facts, collecting, preserving);
 }
 
+/** One that is taken up again has no result any more. */
+function goesOn(investigation: MemoryInvestigation): MemoryInvestigation {
+  const { result: _result, ...status } = investigation.status ?? {};
+  return { ...investigation, status };
+}
+
 interface Common {
-  readonly policy: EffectivePolicy;
+  /** Undefined while there is none that can be used. */
+  readonly policy: EffectivePolicy | undefined;
   readonly now: Date;
+}
+
+/** Does something about the finding that status has, or says why not; what is kept for evidence is looked after meanwhile. */
+function remedy(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  told: readonly Fact[],
+  ...steps: readonly StepParts[]
+): Step {
+  const { finding, preserved } = investigation.status ?? {};
+  if (finding === undefined) throw new TypeError("There is no finding to do something about");
+  const keeping =
+    steps.length === 0 && preserved !== undefined && common.policy !== undefined
+      ? planPreservation(seen, investigation, common.policy, common.now)
+      : undefined;
+  const kept = keeping === undefined ? investigation : withPreserved(investigation, keeping);
+  const mitigating = planMitigation({ seen, investigation: kept, finding, now: common.now }, common.policy);
+  const known: MemoryInvestigation = {
+    ...kept,
+    status: {
+      ...kept.status,
+      ...(mitigating.records.length === 0 ? {} : { mitigations: [...mitigating.records] }),
+    },
+  };
+  const facts = [
+    ...(keeping === undefined ? [] : [preservingFact(keeping)]),
+    ...told,
+    fact("Mitigated", mitigating.fact.status, mitigating.fact.reason, mitigating.fact.message),
+  ];
+  const parts = [...steps, ...(keeping === undefined ? [] : [keeping]), mitigating];
+  return concluded(known, common, facts, mitigating, parts);
+}
+
+function concluded(
+  investigation: MemoryInvestigation,
+  common: Common,
+  facts: readonly Fact[],
+  { outcome, fact: { reason, message } }: MitigationStep,
+  parts: readonly StepParts[],
+): Step {
+  switch (outcome) {
+    case "Working":
+      return progress(investigation, common, facts, "Mitigating", ...parts);
+    case "Done": {
+      const unknown = fact("Validated", "Unknown", "NotValidated", "Nobody has looked yet whether it helped");
+      return end(investigation, common, [...facts, unknown], "Mitigated", reason, message, ...parts);
+    }
+    case "Failed":
+      return end(investigation, common, facts, "Failed", reason, message, ...parts);
+    case "Nothing": {
+      const { finding } = investigation.status ?? {};
+      const found = finding === undefined ? "" : findingText(finding);
+      return end(investigation, common, facts, "Recommended", "Diagnosed", found, ...parts);
+    }
+  }
+}
+
+function findingText({ verdict, confidencePercent, summary }: Finding): string {
+  return `${verdict} (${confidencePercent} %): ${summary}`;
 }
 
 function diagnose(
@@ -248,18 +320,10 @@ function diagnose(
     "Diagnosed",
     inconclusive ? "False" : "True",
     inconclusive ? "Inconclusive" : "Diagnosed",
-    `${finding.verdict} (${finding.confidencePercent} %): ${finding.summary}`,
+    findingText(finding),
   );
-  return end(
-    known,
-    common,
-    [...facts, told],
-    inconclusive ? "Inconclusive" : "Recommended",
-    told.reason,
-    told.message,
-    preserving,
-    collecting,
-  );
+  if (!inconclusive) return remedy(seen, known, common, [...facts, told], preserving, collecting);
+  return end(known, common, [...facts, told], "Inconclusive", told.reason, told.message, preserving, collecting);
 }
 
 function preservingFact(step: PreservationStep): Fact {
@@ -281,7 +345,7 @@ function progress(
   { policy, now }: Common,
   facts: readonly Fact[],
   stage: NonNullable<MemoryInvestigationStatus["stage"]>,
-  ...steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[]
+  ...steps: readonly StepParts[]
 ): Step {
   const running = facts.at(-1);
   const step = draft(
@@ -305,7 +369,7 @@ function end(
   result: Result,
   reason: Reason,
   message: string,
-  ...steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[]
+  ...steps: readonly StepParts[]
 ): Step {
   const ended = withPolicy(investigation, policy);
   const step = draft(
@@ -339,17 +403,14 @@ function stalled(investigation: MemoryInvestigation, now: Date, reason: Reason, 
   };
 }
 
-function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy): MemoryInvestigation {
+function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy | undefined): MemoryInvestigation {
+  if (policy === undefined) return investigation;
   const { kind, name, generation, mode } = policy;
   return { ...investigation, status: { ...investigation.status, policy: { kind, name, generation, mode } } };
 }
 
 /** Adds what the steps want done. The finalizer comes before anything that would have to be put back, and goes after all of it. */
-function gather(
-  step: Step,
-  investigation: MemoryInvestigation,
-  steps: readonly { actions: readonly Action[]; notices: readonly Notice[]; againMs?: number }[],
-): Step {
+function gather(step: Step, investigation: MemoryInvestigation, steps: readonly StepParts[]): Step {
   const actions = steps.flatMap((s) => s.actions);
   const times = steps.flatMap((s) => (s.againMs === undefined ? [] : [s.againMs]));
   return {
@@ -430,7 +491,9 @@ function draft(
   const conditions = withFacts(before.conditions, facts, generation, now);
   const flipped = facts.filter((f) => {
     const old = before.conditions?.find((c) => c.type === f.type);
-    return STORY.includes(f.type) && f.status !== "Unknown" && (old?.status !== f.status || old.reason !== f.reason);
+    // That something is about to be changed belongs to the story as well.
+    const told = f.status !== "Unknown" || f.reason === "RollingBack";
+    return STORY.includes(f.type) && told && (old?.status !== f.status || old.reason !== f.reason);
   });
   const status: MemoryInvestigationStatus = {
     ...before,
@@ -443,7 +506,7 @@ function draft(
 }
 
 /** The conditions whose changes make the timeline. */
-const STORY: readonly Fact["type"][] = ["PodPreserved", "EvidenceCollected", "Diagnosed"];
+const STORY: readonly Fact["type"][] = ["PodPreserved", "EvidenceCollected", "Diagnosed", "Mitigated"];
 
 function withEntries(status: MemoryInvestigationStatus, entries: readonly TimelineEntry[]): MemoryInvestigationStatus {
   if (entries.length === 0) return status;

@@ -1,6 +1,8 @@
 /** Which policy is in force for a workload, and how far it may go. Pure; the reading of policies is the door's work. */
-import type { ClusterMemoryPolicySpec, LabelSelector, Mode } from "../api/memorypolicy.ts";
-import type { EffectivePolicy, PolicyView } from "./observation.ts";
+import { durationMs } from "../api/fields.ts";
+import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import { ClusterMemoryPolicySpec, type LabelSelector, type Mode } from "../api/memorypolicy.ts";
+import type { EffectivePolicy, Observation, PolicyView } from "./observation.ts";
 
 const MODES: readonly Mode[] = ["Observe", "Recommend", "Enforce"];
 
@@ -66,8 +68,9 @@ function narrowed(
   losers: readonly PolicyView[],
 ): EffectivePolicy {
   const ceilings = policies.filter((p) => p.kind === "ClusterMemoryPolicy" && matches(p, question));
-  const mode = ceilings
-    .map((p) => (p.spec as ClusterMemoryPolicySpec).maxMode)
+  const limits = ceilings.map((p) => p.spec as ClusterMemoryPolicySpec);
+  const mode = limits
+    .map((spec) => spec.maxMode)
     .reduce<Mode>((low, max) => (MODES.indexOf(max) < MODES.indexOf(low) ? max : low), winner.spec.mode);
   return {
     kind: winner.kind,
@@ -76,7 +79,49 @@ function narrowed(
     mode,
     spec: winner.spec,
     losers: losers.map((p) => `${p.kind}/${p.name}`),
+    ...clusterLimits(limits),
+    pauses: [...new Set([winner, ...ceilings])].flatMap((p) =>
+      (p.spec.pauseRequests ?? []).map((reason) => `${p.kind} ${p.name}: ${reason}`),
+    ),
   };
+}
+
+/** Where no ClusterMemoryPolicy speaks, what one says by default. */
+const SILENT = ClusterMemoryPolicySpec.parse({});
+
+function clusterLimits(
+  limits: readonly ClusterMemoryPolicySpec[],
+): Pick<EffectivePolicy, "allowedActions" | "cluster"> {
+  const all = limits.length === 0 ? [SILENT] : limits;
+  const storms = all.map(({ clusterBudget: { storm } }) => storm);
+  return {
+    allowedActions: (all[0] ?? SILENT).allowedActions.filter((action) =>
+      all.every((spec) => spec.allowedActions.includes(action)),
+    ),
+    cluster: {
+      maxMitigationsPerDay: Math.min(...all.map((spec) => spec.clusterBudget.maxMitigationsPerDay)),
+      storm: {
+        investigations: Math.min(...storms.map((storm) => storm.investigations)),
+        withinMs: Math.max(...storms.map((storm) => durationMs(storm.within))),
+      },
+    },
+  };
+}
+
+/** The policy that an investigation follows, or why there is none. */
+export function policyFor(
+  seen: Pick<Observation, "policy" | "namedPolicies">,
+  investigation: MemoryInvestigation,
+): Observation["policy"] {
+  const ref = investigation.spec.policyRef;
+  if (ref === undefined) return seen.policy;
+  const named = seen.namedPolicies[`${ref.kind}/${ref.name}`];
+  return (
+    named ?? {
+      problem: "PolicyNotFound",
+      message: `${ref.kind} ${ref.name} does not exist; create it, or leave policyRef out`,
+    }
+  );
 }
 
 function matches(policy: PolicyView, question: PolicyQuestion): boolean {

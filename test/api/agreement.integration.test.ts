@@ -17,8 +17,9 @@ import {
   quantityBytes,
   rules,
 } from "../../src/api/fields.ts";
-import { KillClassification, MitigationAction, Result, Verdict } from "../../src/api/memoryinvestigation.ts";
+import { KillClassification, Result, Verdict } from "../../src/api/memoryinvestigation.ts";
 import { Mode } from "../../src/api/memorypolicy.ts";
+import { MitigationAction } from "../../src/api/mitigation.ts";
 import { type CrdServer, type Json, connect, crdPath, installCrd } from "./crdserver.ts";
 
 const TYPES: Readonly<Record<string, z.ZodType>> = {

@@ -162,7 +162,7 @@ describe("status by server-side apply", () => {
   test("can be asked for by target and by result", async () => {
     await apply(FULL_STATUS);
     const selector = encodeURIComponent(
-      "spec.targetRef.name=api,status.result=Recommended,status.finding.verdict=AnonHeapLeak",
+      "spec.targetRef.name=api,status.result=Mitigated,status.finding.verdict=AnonHeapLeak",
     );
     const { body } = await server.call("GET", `${MEMIS}?fieldSelector=${selector}`);
     expect((body["items"] as { metadata: { name: string } }[]).map((item) => item.metadata.name)).toEqual(["story"]);
@@ -202,18 +202,20 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
       "CONFIDENCE",
       "KILLS",
       "PRESERVED",
+      "MITIGATED",
       "AGE",
     ]);
-    expect(line.split(/\s{2,}/).slice(0, 9)).toEqual([
+    expect(line.split(/\s{2,}/).slice(0, 10)).toEqual([
       "shown",
       "Deployment",
       "api",
       "Done",
-      "Recommended",
+      "Mitigated",
       "AnonHeapLeak",
       "87",
       "2",
       "Preserved",
+      "RolledBack",
     ]);
     const wide = await said("get", "memi", "shown", "-o", "wide");
     for (const part of [

@@ -82,7 +82,7 @@ const BAD: readonly (readonly [name: string, (raw: unknown) => Parsed<unknown>, 
     "a status with a word that we do not know",
     parseInvestigation,
     { ...good, status: { ...FULL_STATUS, result: "Splendid" } },
-    'status.result must be one of Resolved, Recommended, Inconclusive, Failed, not "Splendid"',
+    'status.result must be one of Resolved, Mitigated, Recommended, Inconclusive, Failed, not "Splendid"',
   ],
   [
     "a fraction of a kill",

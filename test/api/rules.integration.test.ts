@@ -215,6 +215,15 @@ const CASES: readonly Case[] = [
     { mitigate: [{ action: "Throttle", throttle: { env: { container: "app", set: { "A B": "1" } } } }] },
     "set needs at least one variable, named with letters, digits and _ only",
   ],
+  ["a roll-back", MPOL, { mitigate: [{ action: "Rollback", rollback: { healthyFor: "1h" } }] }],
+  [
+    "a restart with the field of a roll-back",
+    MPOL,
+    { mitigate: [{ action: "Restart", rollback: { healthyFor: "1h" } }] },
+    "only action Rollback may have the field rollback",
+  ],
+  ["a pause with its reason", MPOL, { pauseRequests: ["a change freeze until Monday"] }],
+  ["a pause without a reason", MPOL, { pauseRequests: [""] }, "should be at least 1 chars long"],
   ["a resize", MPOL, { mitigate: [{ action: "Resize", resize: { maxBytes: "1Gi" } }] }],
   [
     "a resize without a cap",

@@ -114,6 +114,16 @@ test("logs may be read by nobody until somebody binds the role for it", () => {
   expect(others.flatMap(({ rules = [] }) => rules.flatMap(({ resources }) => resources))).not.toContain("pods/log");
 });
 
+test("workloads may be changed by nobody until somebody binds the role for it", () => {
+  expect(table(roleNamed("ClusterRole", "oomscope-mitigation")?.rules)).toEqual({
+    "apps/deployments": "patch",
+    "apps/statefulsets": "patch",
+    "apps/daemonsets": "patch",
+    "apps/controllerrevisions": "get",
+  });
+  expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-mitigation")).toEqual([]);
+});
+
 test("the collector's account has no right at all", () => {
   const bound = objects.flatMap(({ subjects = [] }) => subjects.map(({ name }) => name));
   expect(bound).not.toContain("oomscope-collector");

@@ -1,31 +1,17 @@
 /**
  * The operator dies at every write of a whole incident, before the API server has it and after, and the reply of every write is lost once
- * while it lives on: a kill is counted once, one pod is kept, no Job is made twice under one name, and everything is put back.
+ * while it lives on: a kill is counted once, one pod is kept, no Job is made twice under one name, and everything is put back. The same for
+ * a roll-back: the template changes once, after the intent was written, and is called done when it was.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { runOperator } from "../../src/operator.ts";
-import { systemClock, systemRandom } from "../../src/seams.ts";
-import { readSettings } from "../../src/settings.ts";
 import { installCrds } from "../api/crdserver.ts";
 import { type ApiServer, startApiServer } from "../support/apiserver.ts";
-import { startHttpFaultProxy } from "../support/faultproxy.ts";
-import {
-  admin,
-  type Admin,
-  COLLECTORS,
-  controllers,
-  incident,
-  install,
-  investigations,
-  type Item,
-  OPERATOR,
-} from "./cluster.ts";
-
-type Fault = "crash before" | "crash after" | "lose the reply";
+import { admin, type Admin, controllers, incident, install, investigations, type Item } from "./cluster.ts";
+import { type Fault, liveAt, until } from "./life.ts";
+import { deploymentController, foundLeaky, generousCluster } from "./rolledout.ts";
 
 let server: ApiServer;
 let api: Admin;
@@ -44,73 +30,8 @@ afterAll(async () => {
   rmSync(evidence, { recursive: true, force: true });
 });
 
-async function until(what: string, holds: () => Promise<boolean>, seconds = 30): Promise<void> {
-  const end = performance.now() + seconds * 1000;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
-    await systemClock.sleep(25);
-  }
-}
-
-interface Life {
-  /** Writes that came from it, leases and Events left out. */
-  readonly writes: readonly string[];
-  /** Resolves when the fault has struck. */
-  readonly struck: Promise<void>;
-  end(): Promise<void>;
-}
-
-/** One life of the operator, whose write number `at` (from 0) meets a fault. After a crash nothing of it reaches the server any more. */
-async function live(at: number, fault: Fault): Promise<Life> {
-  const proxy = await startHttpFaultProxy({ target: new URL(server.url), ca: server.ca });
-  const writes: string[] = [];
-  let dead = false;
-  let strike: () => void = () => undefined;
-  const struck = new Promise<void>((resolve) => (strike = resolve));
-  proxy.choose((method, path) => {
-    if (dead) return { kind: "LoseRequest" };
-    if (method === "GET" || /\/leases|\/events|\/tokenreviews/.test(path)) return { kind: "Pass" };
-    writes.push(`${method} ${path.split("?")[0]}`);
-    if (writes.length - 1 !== at) return { kind: "Pass" };
-    strike();
-    dead = fault !== "lose the reply";
-    return { kind: fault === "crash before" ? "LoseRequest" : "LoseReply" };
-  });
-  const stop = new AbortController();
-  const running = runOperator({
-    settings: readSettings({
-      OOMSCOPE_NAMESPACE: OPERATOR,
-      OOMSCOPE_COLLECTOR_NAMESPACE: COLLECTORS,
-      OOMSCOPE_POD_NAME: "operator-0",
-      OOMSCOPE_COLLECTOR_IMAGE: "none",
-      OOMSCOPE_EVIDENCE_DIRECTORY: evidence,
-      OOMSCOPE_EVIDENCE_PORT: "0",
-      OOMSCOPE_HEALTH_PORT: "0",
-    }),
-    credentials: {
-      server: new URL(proxy.url),
-      auth: () => Promise.resolve({ headers: { authorization: `Bearer ${server.adminToken}` }, skipTlsVerify: false }),
-      forget: () => undefined,
-    },
-    clock: systemClock,
-    random: systemRandom,
-    log: pino({ level: process.env["OOMSCOPE_LOG_LEVEL"] ?? "silent" }),
-    version: "test",
-    signal: stop.signal,
-  });
-  return {
-    writes,
-    struck,
-    end: async () => {
-      dead ||= fault !== "lose the reply";
-      stop.abort(new Error("the test is over"));
-      await running.catch(() => undefined);
-      await proxy.close();
-    },
-  };
-}
-
 interface Told {
+  readonly mitigations?: readonly { readonly state: string; readonly intended?: string }[];
   readonly ledger?: readonly string[];
   readonly killCount?: number;
   readonly result?: string;
@@ -129,13 +50,13 @@ async function story(at: number, fault: Fault): Promise<readonly string[]> {
   const namespace = `crash-${scenario++}`;
   await incident(api, namespace);
   const world = controllers(api, namespace);
-  let life = await live(at, fault);
+  let life = await liveAt({ server, evidence }, at, fault);
   const first = life;
   const rebirth = async (): Promise<void> => {
     await first.struck;
     if (fault === "lose the reply") return;
     await first.end();
-    life = await live(-1, fault);
+    life = await liveAt({ server, evidence }, -1, fault);
   };
   const reborn = rebirth();
   try {
@@ -187,6 +108,60 @@ test("at every write of an incident", { timeout: 600_000 }, async () => {
   for (const fault of ["crash before", "crash after", "lose the reply"] as const) {
     for (let at = 0; at < writes.length; at++) {
       await story(at, fault).catch((error: unknown) => {
+        throw new Error(`${fault} at write ${at} (${writes[at]})`, { cause: error });
+      });
+    }
+  }
+});
+
+const isStatus = (write: string): boolean => write.includes("/memoryinvestigations/") && write.endsWith("/status");
+const isDeployment = (write: string): boolean => write.endsWith("/deployments/thumbs");
+
+/** From a finding to the end of its roll-back. Returns the first life's writes. */
+async function rollBackStory(at: number, fault: Fault): Promise<readonly string[]> {
+  const namespace = `rollback-${scenario++}`;
+  const uid = await foundLeaky(api, namespace);
+  const world = deploymentController(api, namespace);
+  const first = await liveAt({ server, evidence }, at, fault);
+  let life = first;
+  const rebirth = async (): Promise<void> => {
+    await first.struck;
+    if (fault === "lose the reply") return;
+    await first.end();
+    life = await liveAt({ server, evidence }, -1, fault);
+  };
+  const reborn = rebirth();
+  try {
+    const only = async (): Promise<Item | undefined> => (await investigations(api, namespace))[0];
+    await until("the roll-back has ended", async () => told(await only()).result !== undefined);
+    if (at >= 0 && at < first.writes.length) await reborn;
+    expect(told(await only())).toMatchObject({ result: "Mitigated", mitigations: [{ state: "Done" }] });
+    const deployment = await api.must("GET", `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs`);
+    const { generation, annotations } = deployment.metadata as Item["metadata"] & { readonly generation: number };
+    // Made, rolled out, rolled back: whatever was tried, the spec changed once.
+    expect(generation).toBe(3);
+    expect(JSON.parse(annotations?.["oomscope.dev/mitigation"] ?? "{}")).toMatchObject({ investigation: uid });
+    expect(world.doneBeforeComplete).toBe(false);
+    const writes = life === first ? first.writes : [...first.writes, ...life.writes];
+    expect(writes.findIndex(isStatus)).toBeGreaterThanOrEqual(0);
+    expect(writes.findIndex(isDeployment)).toBeGreaterThan(writes.findIndex(isStatus));
+    return first.writes;
+  } finally {
+    await world.stop();
+    await life.end();
+    await api.must("DELETE", `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations`);
+  }
+}
+
+test("at every write of a roll-back", { timeout: 600_000 }, async () => {
+  await generousCluster(api);
+  const writes = await rollBackStory(-1, "lose the reply");
+  console.log(writes.map((write, index) => `${index} ${write}`).join("\n"));
+  expect(writes.filter(isDeployment)).toHaveLength(1);
+  expect(writes.length).toBeGreaterThanOrEqual(4);
+  for (const fault of ["crash before", "crash after", "lose the reply"] as const) {
+    for (let at = 0; at < writes.length; at++) {
+      await rollBackStory(at, fault).catch((error: unknown) => {
         throw new Error(`${fault} at write ${at} (${writes[at]})`, { cause: error });
       });
     }

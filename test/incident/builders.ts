@@ -1,6 +1,14 @@
 /** Small honest examples of what the API server shows, for tables of decisions. */
-import type { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
-import type { ContainerView, EffectivePolicy, Observation, PodView } from "../../src/incident/observation.ts";
+import type { Finding, Kill, MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
+import type {
+  ContainerView,
+  EffectivePolicy,
+  Observation,
+  PodView,
+  RevisionView,
+  TargetState,
+} from "../../src/incident/observation.ts";
+import { templateHash } from "../../src/incident/templates.ts";
 import { ClusterMemoryPolicySpec } from "../../src/api/memorypolicy.ts";
 
 export const NOW = new Date("2026-11-23T12:00:00Z");
@@ -65,6 +73,75 @@ export function aPolicy(
     mode,
     spec: ClusterMemoryPolicySpec.parse({ mode, ...over }),
     losers: [],
+    allowedActions: ["Rollback", "Throttle", "Resize", "Restart"],
+    pauses: [],
+    cluster: { maxMitigationsPerDay: 10, storm: { investigations: 5, withinMs: 900_000 } },
+  };
+}
+
+/** A revision of the workload with its own image; made `agoSeconds` before now. */
+export function aRevision(number: number, agoSeconds: number, over: Partial<RevisionView> = {}): RevisionView {
+  const template = {
+    metadata: { labels: { app: "thumbs" } },
+    spec: { containers: [{ name: "app", image: `thumbs:${number}` }] },
+  };
+  return {
+    name: `thumbs-h${number}`,
+    uid: `rs-${number}`,
+    marks: [`thumbs-h${number}`],
+    number,
+    created: at(agoSeconds),
+    images: [`thumbs:${number}`],
+    template,
+    templateHash: templateHash(template),
+    ...over,
+  };
+}
+
+/** A Deployment of three ready pods on its second revision; the first served for a day. */
+export function aTargetState(over: Partial<TargetState> = {}): TargetState {
+  const current = aRevision(2, 3600);
+  return {
+    uid: "d-1",
+    kind: "Deployment",
+    name: "thumbs",
+    resourceVersion: "50",
+    generation: 2,
+    deleting: false,
+    annotations: {},
+    templateLabels: { app: "thumbs" },
+    template: current.template,
+    templateHash: current.templateHash,
+    rollout: { observed: true, desired: 3, updated: 3, total: 3, ready: 3, available: 3, mayBeUnavailable: 0 },
+    revisions: [aRevision(1, 90_000), current],
+    budgets: [],
+    ...over,
+  };
+}
+
+export function aFinding(over: Partial<Finding> = {}): Finding {
+  return {
+    id: "3f9c0a1b2c4d",
+    verdict: "AnonHeapLeak",
+    confidencePercent: 90,
+    summary: "it grows",
+    culprit: { container: "app", revision: "thumbs-h2" },
+    evidence: [],
+    counterEvidence: [],
+    ...over,
+  };
+}
+
+export function aKill(over: Partial<Kill> = {}): Kill {
+  return {
+    id: "0123456789ab",
+    pod: { name: "gone", uid: "uid-gone" },
+    container: "app",
+    time: at(60),
+    revision: "thumbs-h2",
+    classification: "ContainerKilled",
+    sources: ["PodStatus"],
+    ...over,
   };
 }
 
@@ -137,6 +214,8 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
       exclusiveClaims: [],
       usageBytes: {},
     },
+    mitigated: [],
+    begun: [],
     horizon: at(3600),
     active: { policy: 0, cluster: 0 },
     epoch: 1,

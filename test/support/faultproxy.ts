@@ -133,6 +133,8 @@ export type RequestFault =
   | { readonly kind: "LoseRequest" }
   /** The server carries it out; the answer never arrives. */
   | { readonly kind: "LoseReply" }
+  /** The client loses its connection at once; the server gets the request when `until` resolves. Tells what it answered then. */
+  | { readonly kind: "Late"; readonly until: Promise<void>; readonly answered: (status: number) => void }
   /** The server never sees it; this is the answer. */
   | {
       readonly kind: "Answer";
@@ -184,12 +186,31 @@ export async function startHttpFaultProxy({ target, ca }: HttpFaultProxyOptions)
     request.pipe(upstream);
   };
 
+  const forwardLate = async (
+    request: IncomingMessage,
+    { until, answered }: Extract<RequestFault, { kind: "Late" }>,
+  ): Promise<void> => {
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const { host: _host, ...headers } = request.headers;
+    request.socket.destroy();
+    await until;
+    const upstream = httpsRequest(new URL(request.url ?? "/", target), { method: request.method, headers, ca });
+    upstream.on("response", (answer) => {
+      answer.resume();
+      answered(answer.statusCode ?? 0);
+    });
+    upstream.on("error", () => answered(0));
+    upstream.end(Buffer.concat(parts));
+  };
+
   const listener = createHttpServer((request, response) => {
     const method = request.method ?? "";
     const path = request.url ?? "";
     requests.push(`${method} ${path}`);
     const fault = decide(method, path);
     if (fault.kind === "LoseRequest") request.socket.destroy();
+    else if (fault.kind === "Late") void forwardLate(request, fault);
     else if (fault.kind === "Answer") {
       request.resume();
       response.writeHead(fault.status, { "content-type": "application/json", ...fault.headers });

@@ -1,0 +1,77 @@
+/**
+ * What oomscope can do about a finding, and what it writes down about each thing that it did, would do or refused to do:
+ * the part of an investigation's status that people approve from and that undoes what was done.
+ */
+import { z } from "zod";
+import { Int, Message, ObjectName, Reason, ShortHash, Time, listAtomic } from "./fields.ts";
+
+/** What oomscope can do to a workload or a node. */
+export const MitigationAction = z.enum(["Rollback", "Throttle", "Resize", "Restart", "CordonNode", "DrainNode"]);
+export type MitigationAction = z.infer<typeof MitigationAction>;
+
+/** Longest patch that status shows; beyond it only the command is shown. */
+export const MAX_PATCH = 4096;
+
+/** A revision of a workload as a mitigation rests on it. */
+const TemplateFacts = z.object({
+  revision: z
+    .string()
+    .max(253)
+    .describe("Name of the ReplicaSet, or of the ControllerRevision of a StatefulSet or DaemonSet."),
+  uid: z.string().max(64).describe("Its uid."),
+  number: Int.optional().describe("Its number, as `kubectl rollout history` shows it."),
+  templateHash: z.string().max(64).describe("SHA-256 of its pod template, the controller's own hash label left out."),
+  images: z.array(z.string().max(512)).max(16).describe("Images of its containers.").meta(listAtomic),
+});
+
+export const MitigationState = z.enum([
+  "Refused",
+  "Proposed",
+  "Waiting",
+  "Intended",
+  "RollingOut",
+  "Done",
+  "Reverted",
+  "Failed",
+]);
+
+/** One action of the policy, as far as it has come. */
+export const MitigationRecord = z.object({
+  action: MitigationAction.describe("What is done."),
+  state: MitigationState.describe(
+    "Refused: a guard said no. Proposed: it waits for approval. Waiting: a guard says not yet. Intended: written down before the change. RollingOut: the change was seen, its roll-out has not ended. Done: the roll-out was seen complete. Reverted: somebody else undid it; it is not done again. Failed: it did not come to its end.",
+  ),
+  reason: Reason.describe("Why it stands there."),
+  message: Message.describe("The same, for people."),
+  finding: ShortHash.describe("The finding that it rests on, and that an approval must name."),
+  since: Time.describe("Since when it stands there."),
+  intended: Time.optional().describe("When it was written down to be done; it counts for budgets from then on."),
+  applied: Time.optional().describe("When the change was seen on the workload."),
+  finished: Time.optional().describe("When it was seen complete, or given up."),
+  approvedBy: z.enum(["Policy", "Person"]).optional().describe("Whose leave it had when it was intended."),
+  target: z
+    .object({
+      kind: z.enum(["Deployment", "StatefulSet", "DaemonSet"]).describe("Kind of the workload."),
+      name: ObjectName.describe("Its name."),
+      uid: z.string().max(64).describe("Its uid: another workload under the same name is left alone."),
+      resourceVersion: z.string().max(64).describe("Its resourceVersion when the decision was taken."),
+      generation: Int.describe("Its generation then."),
+    })
+    .optional()
+    .describe("The workload, as it was when the decision was taken."),
+  before: TemplateFacts.optional().describe("What ran before."),
+  after: TemplateFacts.optional().describe("What is to run."),
+  why: Message.optional().describe("Why this revision and not another."),
+  command: z.string().max(1024).optional().describe("The same by hand."),
+  patch: z
+    .string()
+    .max(MAX_PATCH)
+    .optional()
+    .describe(
+      "The same as a JSON patch (RFC 6902) of the workload, for a person or a bot to commit. Left out where it would be long, or would show environment, commands or arguments.",
+    ),
+  undoCommand: z.string().max(1024).optional().describe("Takes it back by hand."),
+  undoPatch: z.string().max(MAX_PATCH).optional().describe("Takes it back, as a JSON patch; left out as `patch` is."),
+});
+export type MitigationRecord = z.infer<typeof MitigationRecord>;
+export type TemplateFacts = z.infer<typeof TemplateFacts>;

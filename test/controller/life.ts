@@ -1,0 +1,82 @@
+/** The whole operator, running in the test's own process against a real API server, through a proxy that may harm one of its writes. */
+import { pino } from "pino";
+import { runOperator } from "../../src/operator.ts";
+import { systemClock, systemRandom } from "../../src/seams.ts";
+import { readSettings } from "../../src/settings.ts";
+import type { ApiServer } from "../support/apiserver.ts";
+import { startHttpFaultProxy } from "../support/faultproxy.ts";
+import { COLLECTORS, OPERATOR } from "./cluster.ts";
+
+export type Fault = "crash before" | "crash after" | "lose the reply";
+
+/** Where it lives: the API server, and the folder of its evidence. */
+export interface Place {
+  readonly server: ApiServer;
+  readonly evidence: string;
+}
+
+export async function until(what: string, holds: () => Promise<boolean>, seconds = 30): Promise<void> {
+  const end = performance.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
+    await systemClock.sleep(25);
+  }
+}
+
+export interface Life {
+  /** Writes that came from it, leases and Events left out. */
+  readonly writes: readonly string[];
+  /** Resolves when the fault has struck. */
+  readonly struck: Promise<void>;
+  end(): Promise<void>;
+}
+
+/** One life of the operator, whose write number `at` (from 0) meets a fault. After a crash nothing of it reaches the server any more. */
+export async function liveAt({ server, evidence }: Place, at: number, fault: Fault): Promise<Life> {
+  const proxy = await startHttpFaultProxy({ target: new URL(server.url), ca: server.ca });
+  const writes: string[] = [];
+  let dead = false;
+  let strike: () => void = () => undefined;
+  const struck = new Promise<void>((resolve) => (strike = resolve));
+  proxy.choose((method, path) => {
+    if (dead) return { kind: "LoseRequest" };
+    if (method === "GET" || /\/leases|\/events|\/tokenreviews/.test(path)) return { kind: "Pass" };
+    writes.push(`${method} ${path.split("?")[0]}`);
+    if (writes.length - 1 !== at) return { kind: "Pass" };
+    strike();
+    dead = fault !== "lose the reply";
+    return { kind: fault === "crash before" ? "LoseRequest" : "LoseReply" };
+  });
+  const stop = new AbortController();
+  const running = runOperator({
+    settings: readSettings({
+      OOMSCOPE_NAMESPACE: OPERATOR,
+      OOMSCOPE_COLLECTOR_NAMESPACE: COLLECTORS,
+      OOMSCOPE_POD_NAME: "operator-0",
+      OOMSCOPE_COLLECTOR_IMAGE: "none",
+      OOMSCOPE_EVIDENCE_DIRECTORY: evidence,
+      OOMSCOPE_EVIDENCE_PORT: "0",
+      OOMSCOPE_HEALTH_PORT: "0",
+    }),
+    credentials: {
+      server: new URL(proxy.url),
+      auth: () => Promise.resolve({ headers: { authorization: `Bearer ${server.adminToken}` }, skipTlsVerify: false }),
+      forget: () => undefined,
+    },
+    clock: systemClock,
+    random: systemRandom,
+    log: pino({ level: process.env["OOMSCOPE_LOG_LEVEL"] ?? "silent" }),
+    version: "test",
+    signal: stop.signal,
+  });
+  return {
+    writes,
+    struck,
+    end: async () => {
+      dead ||= fault !== "lose the reply";
+      stop.abort(new Error("the test is over"));
+      await running.catch(() => undefined);
+      await proxy.close();
+    },
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * A workload whose newest roll-out was found to leak, on a real API server: the Deployment with both its ReplicaSets, and an investigation that
+ * has its finding; and the Deployment controller as far as a roll-back needs it, played by the test.
+ */
+import { systemClock } from "../../src/seams.ts";
+import type { Json } from "../api/crdserver.ts";
+import type { Admin, Item } from "./cluster.ts";
+
+const MERGE = "application/merge-patch+json";
+const REPLICAS = 3;
+const LABELS = { app: "thumbs" } as const;
+
+/** Without it the scenarios of one test would be taken for a storm, and would spend the cluster's budget. */
+export async function generousCluster(api: Admin): Promise<void> {
+  await api.must("POST", "/apis/oomscope.dev/v1alpha1/clustermemorypolicies", {
+    apiVersion: "oomscope.dev/v1alpha1",
+    kind: "ClusterMemoryPolicy",
+    metadata: { name: "generous" },
+    spec: { clusterBudget: { maxMitigationsPerDay: 1000, storm: { investigations: 1000, within: "1m" } } },
+  });
+}
+
+function template(version: number): Json {
+  return { metadata: { labels: LABELS }, spec: { containers: [{ name: "app", image: `thumbs:${version}` }] } };
+}
+
+/** How far the policy goes; without approval a person is asked in every mode. */
+export interface PolicyChoice {
+  readonly mode: "Observe" | "Recommend" | "Enforce";
+  readonly approval: "Automatic" | "Manual";
+}
+
+/** @returns the uid of the investigation, which waits for an operator */
+export async function foundLeaky(
+  api: Admin,
+  namespace: string,
+  { mode, approval }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+): Promise<string> {
+  // May be there already.
+  await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
+  await api.must("POST", `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memorypolicies`, {
+    apiVersion: "oomscope.dev/v1alpha1",
+    kind: "MemoryPolicy",
+    metadata: { name: "act" },
+    spec: {
+      mode,
+      preserve: { strategy: "None" },
+      mitigate: [
+        {
+          action: "Rollback",
+          approval,
+          when: { verdicts: ["AnonHeapLeak"], onsetAfterRollout: true },
+          rollback: { healthyFor: "1s" },
+        },
+      ],
+    },
+  });
+  const deployments = `/apis/apps/v1/namespaces/${namespace}/deployments`;
+  const first = await api.must("POST", deployments, {
+    metadata: { name: "thumbs" },
+    spec: { replicas: REPLICAS, selector: { matchLabels: LABELS }, template: template(1) },
+  });
+  await replicaSet(api, namespace, first, 1);
+  // Times of creation are whole seconds, and the first revision has to have served for one.
+  await systemClock.sleep(1_100);
+  const second = await api.must("PATCH", `${deployments}/thumbs`, { spec: { template: template(2) } }, MERGE);
+  await replicaSet(api, namespace, second, 2);
+  await rolledOut(api, namespace, second, REPLICAS);
+  return investigation(api, namespace);
+}
+
+async function replicaSet(api: Admin, namespace: string, deployment: Item, number: number): Promise<void> {
+  const spec = deployment["spec"] as { template: { spec: Json } };
+  const labels = { ...LABELS, "pod-template-hash": `h${number}` };
+  const { uid } = deployment.metadata;
+  await api.must("POST", `/apis/apps/v1/namespaces/${namespace}/replicasets`, {
+    metadata: {
+      name: `thumbs-h${number}`,
+      labels,
+      annotations: { "deployment.kubernetes.io/revision": String(number) },
+      ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name: "thumbs", uid, controller: true }],
+    },
+    spec: {
+      replicas: number === 2 ? REPLICAS : 0,
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: spec.template.spec },
+    },
+  });
+}
+
+async function rolledOut(api: Admin, namespace: string, deployment: Item, updated: number): Promise<void> {
+  const { generation } = deployment.metadata as Item["metadata"] & { readonly generation: number };
+  const old = REPLICAS - updated;
+  await api.must(
+    "PATCH",
+    `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs/status`,
+    {
+      status: {
+        observedGeneration: generation,
+        replicas: updated + old,
+        updatedReplicas: updated,
+        readyReplicas: REPLICAS,
+        availableReplicas: REPLICAS,
+      },
+    },
+    MERGE,
+  );
+}
+
+async function investigation(api: Admin, namespace: string): Promise<string> {
+  const path = `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations`;
+  const made = await api.must("POST", path, {
+    apiVersion: "oomscope.dev/v1alpha1",
+    kind: "MemoryInvestigation",
+    metadata: { name: "thumbs" },
+    spec: { targetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "thumbs" } },
+  });
+  const time = `${new Date().toISOString().slice(0, 19)}Z`;
+  const kill = {
+    id: "0123456789ab",
+    pod: { name: "thumbs-h2-gone", uid: "gone" },
+    container: "app",
+    time,
+    revision: "thumbs-h2",
+    classification: "ContainerKilled",
+    sources: ["PodStatus"],
+  };
+  const finding = {
+    id: "3f9c0a1b2c4d",
+    verdict: "AnonHeapLeak",
+    confidencePercent: 90,
+    summary: "it grows",
+    culprit: { container: "app", revision: "thumbs-h2" },
+    evidence: [],
+    counterEvidence: [],
+  };
+  const status = { kills: [kill], killCount: 1, ledger: [kill.id], finding };
+  await api.must("PATCH", `${path}/thumbs/status`, { status }, MERGE);
+  return made.metadata.uid;
+}
+
+export interface DeploymentController {
+  /** Whether a roll-back was called done while its roll-out was not complete. */
+  readonly doneBeforeComplete: boolean;
+  stop(): Promise<void>;
+}
+
+/** Rolls out what the Deployment asks for, in two steps: one pod first, then all. */
+export function deploymentController(api: Admin, namespace: string): DeploymentController {
+  let doneBeforeComplete = false;
+  const stop = new AbortController();
+  const deployment = `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs`;
+  const own = `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations/thumbs`;
+
+  async function step(): Promise<void> {
+    const seen = await api.must("GET", deployment);
+    const { generation } = seen.metadata as Item["metadata"] & { readonly generation: number };
+    const status = (seen["status"] ?? {}) as { observedGeneration?: number; updatedReplicas?: number };
+    if (status.observedGeneration === generation && status.updatedReplicas === REPLICAS) return;
+    const { status: told } = (await api.must("GET", own)) as unknown as { status?: { result?: string } };
+    if (told?.result !== undefined) doneBeforeComplete = true;
+    await rolledOut(api, namespace, seen, status.observedGeneration === generation ? REPLICAS : 1);
+  }
+
+  const running = (async () => {
+    while (!stop.signal.aborted) {
+      await step();
+      await systemClock.sleep(100);
+    }
+  })();
+  return {
+    get doneBeforeComplete() {
+      return doneBeforeComplete;
+    },
+    stop: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
