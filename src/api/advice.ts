@@ -151,6 +151,11 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice: "Look at `status.mitigations` again; another investigation can be approved anew.",
   },
   WorkloadUnreadable: { on: ["Mitigated"], advice: "Compare the operator's ClusterRole with `config/rbac`." },
+  OwnedByGitOps: {
+    on: ["Mitigated", "Event"],
+    advice:
+      "Commit `patch` of `status.mitigations` to Git. Or suspend the controller for this workload, then approve the action.",
+  },
   MitigationPaused: {
     on: ["Mitigated"],
     advice: "The message has the policy and its reason; take its entry from `pauseRequests`.",
@@ -190,6 +195,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated", "Succeeded", "Event"],
     advice:
       "See that it helped, then mend the revision that `status.mitigations[].before` names. `undoCommand` takes it back.",
+  },
+  RevertedByGitOps: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "Commit `patch` of `status.mitigations` to Git: what Git says is what holds.",
   },
   RolloutStuck: {
     on: ["Mitigated", "Succeeded", "Stalled", "Event"],

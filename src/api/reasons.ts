@@ -53,6 +53,8 @@ export const REASONS = {
   RolloutHeld: "The workload would not roll out a change by itself.",
   ProposalStale: "What was approved is not what would be done now.",
   WorkloadUnreadable: "The workload or its revisions could not be read, so nothing is changed.",
+  OwnedByGitOps:
+    "A GitOps controller owns the workload and would put back what is changed, so the action is proposed and not begun.",
   MitigationPaused: "A policy asks for a pause of all mitigations.",
   RolloutInProgress: "A roll-out of the workload is under way.",
   TooFewReady: "Fewer ready pods would remain than the policy asks for.",
@@ -65,6 +67,8 @@ export const REASONS = {
   PolicyChanged: "The policy has changed since the decision, so it is taken anew.",
   RollingBack: "An earlier template was put back, or is about to be; its roll-out has not been seen complete.",
   RolledBack: "The workload was seen to run its earlier template again, all of it.",
+  RevertedByGitOps:
+    "The template that was rolled away from is back, and a GitOps controller owns the workload. It is not rolled back again.",
   RolloutStuck: "The earlier template was put back, but its roll-out does not come to an end.",
   RevertedByOther: "Somebody put the template back that was rolled away from. It is not rolled back again.",
   TargetReplaced: "The workload was deleted, or made anew under the same name.",

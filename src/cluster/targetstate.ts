@@ -125,6 +125,7 @@ export function stateOf(
     resourceVersion: metadata.resourceVersion ?? "",
     generation: metadata.generation ?? 0,
     deleting: metadata.deletionTimestamp !== undefined,
+    labels: metadata.labels ?? {},
     annotations: metadata.annotations ?? {},
     templateLabels: (template as { metadata?: RawMeta } | null)?.metadata?.labels ?? {},
     template,

@@ -8,6 +8,7 @@ import type { Mitigation } from "../api/memorypolicy.ts";
 import type { MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Refusal } from "./actions.ts";
+import { gitOpsOwner } from "./gitops.ts";
 import { markOf, optedOut } from "./marks.ts";
 import { keyText, type EffectivePolicy, type Observation, type TargetState } from "./observation.ts";
 import { selects } from "./policy.ts";
@@ -53,6 +54,7 @@ export const MITIGATION_GUARDS: readonly MitigationGuard[] = [
   no(noHealthyRevision),
   no(proposalStale),
   { means: "Ask", refuse: approvalMissing },
+  { means: "Ask", refuse: gitOpsReverts },
   notYet(paused),
   notYet(rolloutInProgress),
   notYet(tooFewReady),
@@ -221,8 +223,21 @@ export function isApproved(
 }
 
 /** By whose leave the action is taken, once no guard refuses. */
-export function leaveOf(question: MitigationQuestion): "Policy" | "Person" {
-  return needsApproval(question) ? "Person" : "Policy";
+export function leaveOf({ investigation, mitigation, finding }: MitigationQuestion): "Policy" | "Person" {
+  return isApproved(investigation, { action: mitigation.action, finding: finding.id }) ? "Person" : "Policy";
+}
+
+/** What a GitOps controller would put back is not begun by itself: the patch belongs into Git. A person may still want it, for example with its sync switched off. */
+function gitOpsReverts(question: MitigationQuestion): Refusal | undefined {
+  const { investigation, mitigation, finding } = question;
+  const state = targetOf(question);
+  const found = gitOpsOwner(state?.labels ?? {}, state?.annotations ?? {});
+  if (found?.change !== "Reverts") return undefined;
+  if (isApproved(investigation, { action: mitigation.action, finding: finding.id })) return undefined;
+  return refusal(
+    "OwnedByGitOps",
+    `${found.owner} would put it back: commit the patch there, or approve it here once that controller leaves the workload alone`,
+  );
 }
 
 function approvalMissing(question: MitigationQuestion): Refusal | undefined {

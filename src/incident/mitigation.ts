@@ -9,6 +9,7 @@ import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
 import { firstRefusal, isApproved, leaveOf, type GuardAnswer, type MitigationQuestion } from "./guards.ts";
+import { gitOpsOwner } from "./gitops.ts";
 import { markOf } from "./marks.ts";
 import type { EffectivePolicy, Observation, Refused, TargetState } from "./observation.ts";
 import { chooseRevision, rollbackFacts } from "./rollback.ts";
@@ -227,8 +228,11 @@ function follow(course: Course, policy: EffectivePolicy | undefined, record: Mit
   const mark = markOf(state.annotations);
   const done = record.state === "RollingOut" || mark?.investigation === course.investigation.metadata.uid;
   if (done) {
-    const fought = `The template of ${record.before.revision} is back, put there by somebody else; it is not rolled back again`;
-    return over(course, record, "Reverted", "RevertedByOther", fought);
+    const owner = gitOpsOwner(state.labels, state.annotations);
+    const who = owner === undefined ? "somebody else" : `somebody else; ${owner.owner} owns the workload`;
+    const fought = `The template of ${record.before.revision} is back, put there by ${who}; it is not rolled back again`;
+    const gitOps = owner?.change === "Reverts";
+    return over(course, record, "Reverted", gitOps ? "RevertedByGitOps" : "RevertedByOther", fought);
   }
   return act(course, policy, record);
 }

@@ -191,6 +191,7 @@ export interface TargetState {
   readonly resourceVersion: string;
   readonly generation: number;
   readonly deleting: boolean;
+  readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly templateLabels: Readonly<Record<string, string>>;
   readonly templateHash: string;

@@ -108,6 +108,7 @@ export function aTargetState(over: Partial<TargetState> = {}): TargetState {
     resourceVersion: "50",
     generation: 2,
     deleting: false,
+    labels: {},
     annotations: {},
     templateLabels: { app: "thumbs" },
     template: current.template,

@@ -112,6 +112,7 @@ const CASES: readonly (readonly [Reason, "No" | "Ask" | "NotYet", Case])[] = [
     { question: { record: { ...record, since: at(5), after: { ...before, templateHash: "another" } } } },
   ],
   ["AwaitingApproval", "Ask", { question: { mitigation: { ...ROLLBACK, approval: "Manual" } } }],
+  ["OwnedByGitOps", "Ask", { target: { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } } }],
   ["MitigationPaused", "NotYet", { question: { policy: { ...policy, pauses: ["MemoryPolicy p: a change freeze"] } } }],
   ["RolloutInProgress", "NotYet", { target: rollout({ updated: 2, total: 4 }) }],
   ["TooFewReady", "NotYet", { target: rollout({ mayBeUnavailable: 3 }) }],
@@ -195,6 +196,13 @@ describe("approval", () => {
       "StormBrake",
     );
   });
+});
+
+test("an approval overrules what a GitOps controller would do, and nothing is asked where a change holds", () => {
+  const labels = { "kustomize.toolkit.fluxcd.io/name": "apps" };
+  expect(reasonOf({ investigation: approved("3f9c0a1b2c4d"), target: { labels } })).toBeUndefined();
+  const annotations = { "kustomize.toolkit.fluxcd.io/reconcile": "disabled" };
+  expect(reasonOf({ target: { labels, annotations } })).toBeUndefined();
 });
 
 describe("the verdict", () => {

@@ -195,6 +195,15 @@ describe("mode Enforce", () => {
     expect(pass(reverted.seen).actions).toEqual([]);
   });
 
+  test("names the GitOps controller that has put it back", () => {
+    const rolling = pass({ ...intend().seen, targetState: rolled({ updated: 1 }) });
+    const annotations = { "argocd.argoproj.io/tracking-id": "media:apps/Deployment:media/thumbs" };
+    const reverted = pass({ ...rolling.seen, targetState: aTargetState({ generation: 4, annotations }) });
+    expect(reverted.actions).toEqual([]);
+    expect(reverted.rollback).toMatchObject({ state: "Reverted", reason: "RevertedByGitOps" });
+    expect(reverted.rollback?.message).toContain("Argo CD Application media");
+  });
+
   test("never fights either when it was put back before anybody saw the change", () => {
     const mark = markText({ investigation: "uid-i", action: "Rollback", time: at(0) });
     const targetState = aTargetState({ generation: 4, annotations: { [MITIGATION_ANNOTATION]: mark } });
