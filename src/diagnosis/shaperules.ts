@@ -90,9 +90,9 @@ export function thpBloat(facts: Facts): Claim | undefined {
   const { story, seen, part, gate, container } = facts;
   const leader = story.processes[0];
   const trend = story.anon;
-  if (leader === undefined || trend === undefined || findPlateau(container.anonAndSwap, gate) === undefined)
-    return undefined;
-  const found = hugeFilling(leader);
+  const plateau = findPlateau(container.anonAndSwap, gate);
+  if (leader === undefined || trend === undefined || plateau === undefined) return undefined;
+  const found = hugeFilling(container, leader);
   const shares = classShares(seen, leader.process);
   const runtime = ["V8Heap", "JvmHeap", "GoHeap"].some((kind) => (shares?.get(kind as "V8Heap") ?? 0) >= SHARE.part);
   if (found === undefined || runtime) return undefined;
@@ -103,7 +103,7 @@ export function thpBloat(facts: Facts): Claim | undefined {
     points: [...viewPoints(facts, trend), "separating"],
     cap: 70,
     provisional: isProvisional(facts, trend),
-    says: `gained ${bytesText(trend.netBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
+    says: `gained ${bytesText(plateau.riseBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
     speaks: [
       line(
         `AnonHugePages of pid ${leader.process.pid}, share of the growth`,
