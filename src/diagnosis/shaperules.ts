@@ -1,6 +1,6 @@
 /** Memory moved and does not grow to the end: copies of shared pages, huge pages, a burst, a step, a warm-up, what an allocator keeps. */
 import { classShares } from "./case.ts";
-import { type Claim, type Facts, isProvisional, viewPoints } from "./claim.ts";
+import { type Claim, type Doubt, type Facts, doubt, isProvisional, viewPoints } from "./claim.ts";
 import { hugeFilling } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
 import type { HeldKind } from "./growth.ts";
@@ -9,7 +9,7 @@ import type { Point } from "./score.ts";
 import { findPlateau, findRetention, findSaturation, findSpike, findStep } from "./shape.ts";
 import { findUnsharing } from "./sharing.ts";
 import type { Series } from "./statistics.ts";
-import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP } from "./thresholds.ts";
+import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP, THRASH } from "./thresholds.ts";
 import { type Trend, gateOf } from "./trend.ts";
 import { bytesText, secondsText } from "./words.ts";
 
@@ -261,12 +261,19 @@ function arenasOf(
 }
 
 /** It grew, and has come, or is coming, to its end. */
-export function warmupPlateau(facts: Facts): Claim | undefined {
+export function warmupPlateau(facts: Facts): Claim | Doubt | undefined {
   for (const { kind, series, trend, gate } of movers(facts)) {
     const plateau = findPlateau(series, gate);
     // What is over within the first tenth of the window is the program's start.
     const startUp = PLATEAU.startUpShare * trend.spanSeconds;
     const early = plateau !== undefined && plateau.atSeconds - (series.times[0] ?? 0) <= startUp;
+    const limit = facts.container.limitBytes;
+    if (plateau !== undefined && limit !== undefined && plateau.levelBytes >= THRASH.atLimit * limit)
+      return doubt(
+        [`${nameOf(kind)} grew up to the limit of ${bytesText(limit)} and could go no further`],
+        "LimitTooLow",
+        40,
+      );
     if (plateau !== undefined && !early) {
       return {
         verdict: "WarmupPlateau",
