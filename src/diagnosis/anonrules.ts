@@ -7,9 +7,10 @@ import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional,
 import { line } from "./evidenceline.ts";
 import { type ContainerGrowth, type ProcessGrowth, otherLivesGrowing } from "./growth.ts";
 import { followsLoad, togetherness } from "./load.ts";
+import type { ContainerRecording } from "./recording.ts";
 import type { Point } from "./score.ts";
 import { HUGE, SHARE, THREADS } from "./thresholds.ts";
-import type { Trend } from "./trend.ts";
+import { type Trend, gateOf } from "./trend.ts";
 
 /** What grows in a process that runs a runtime, as its own heap. */
 const RUNTIME_HEAPS: Readonly<Partial<Record<MappingClass, Runtime>>> = {
@@ -197,7 +198,7 @@ function managedHeap(facts: Facts, blame: Blame): Claim | undefined {
 function plainLeak(facts: Facts, blame: Blame): Claim {
   const { leader, trend, family } = blame;
   const common = base(facts, blame);
-  const huge = hugeFilling(leader);
+  const huge = hugeFilling(facts.container, leader);
   const other: Verdict =
     facts.growing[1] !== undefined
       ? verdictOfKind(facts.growing[1])
@@ -286,13 +287,21 @@ interface Filling {
   readonly addressSpaceBytes: number;
 }
 
-/** Huge pages make the growth, and the process has not asked for more address space meanwhile. */
-export function hugeFilling({ process, trend }: ProcessGrowth): Filling | undefined {
+/**
+ * Huge pages make the growth, and the process has not asked for more address space meanwhile. By its own AnonHugePages, or where that was read seldom by the
+ * cgroup's anon_thp.
+ */
+export function hugeFilling(container: ContainerRecording, { process }: ProcessGrowth): Filling | undefined {
   const { hugePages, rssAnon, vmSize } = process;
-  const net = netOf(rssAnon.values);
-  if (hugePages.times.length < 2 || vmSize.times.length < 2 || net < trend.gateBytes) return undefined;
-  const ofGrowth = Math.min(1, netOf(hugePages.values) / net);
-  const ofAnon = (hugePages.values.at(-1) ?? 0) / Math.max(1, rssAnon.values.at(-1) ?? 1);
+  const own = hugePages.times.length > rssAnon.times.length / 2;
+  const huge = own ? hugePages : container.stat.anon_thp;
+  const anonAt = new Map((own ? rssAnon : container.kinds.anon).times.map((time, i) => [time, i]));
+  const values = (own ? rssAnon : container.kinds.anon).values;
+  const anon = huge.times.map((time) => values[anonAt.get(time) ?? -1] ?? 0);
+  const net = netOf(anon);
+  if (anon.length < 2 || vmSize.times.length < 2 || net < gateOf(anon, container.limitBytes)) return undefined;
+  const ofGrowth = Math.min(1, netOf(huge.values) / net);
+  const ofAnon = (huge.values.at(-1) ?? 0) / Math.max(1, anon.at(-1) ?? 1);
   const addressSpaceBytes = netOf(vmSize.values);
   if (ofGrowth < HUGE.ofGrowth || ofAnon < HUGE.share || addressSpaceBytes > HUGE.addressSpace * net) return undefined;
   return { ofGrowth, ofAnon, addressSpaceBytes };

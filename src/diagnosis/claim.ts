@@ -20,7 +20,7 @@ import { type Trend, gateOf } from "./trend.ts";
 
 export type Kind = HeldKind | "file";
 
-/** The look-alike that a claim has most in common with stands in `api/verdicts.ts`. */
+/** A verdict that a rule makes. */
 export interface Claim {
   readonly verdict: Exclude<Verdict, "Inconclusive">;
   readonly subKind?: string | undefined;
@@ -43,8 +43,10 @@ export interface Claim {
   readonly against: readonly EvidenceLine[];
   /** What could not be seen; sentences. */
   readonly limits: readonly string[];
-  /** Verdicts whose claim, if one is made, takes points from this one. The first that is made, or else the first, is the next best. */
+  /** Verdicts whose claim, if one is made, takes points from this one. The first that is made is the next best. */
   readonly rivals: readonly Verdict[];
+  /** What it would be next where no rival claims; absent: the first of the rivals. */
+  readonly nextBest?: Verdict;
 }
 
 export interface Doubt {

@@ -9,6 +9,7 @@ import type { Point } from "./score.ts";
 import { type Series, median } from "./statistics.ts";
 import { FILES, HOLDER, PAGE_TABLES, SHARE, THREADS } from "./thresholds.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
+import { whole } from "./words.ts";
 
 /** Shared, kernel or socket memory grows by the whole test, faster than anything else that is held. */
 export function growingOther(facts: Facts): Claim | undefined {
@@ -202,34 +203,44 @@ export function unchargedSockets(facts: Facts): Claim | undefined {
   };
 }
 
-/** Written pages of a mapped file: in RSS, in USS and dirty, like a heap; and not anonymous. */
+/** Written pages of a mapped file: in RSS, in USS and dirty, like a heap; and not anonymous. The kernel writes them back after a while: what was dirty once counts. */
 export function mappedDirtyFile(facts: Facts): Claim | undefined {
   const { container, story, gate, part } = facts;
   const { sums, stat } = container;
-  const mapped = Math.max(riseOf(stat.file_mapped), riseOf(sums.rssFile));
-  const dirty = Math.max(riseOf(sums.dirtyFile), riseOf(stat.file_dirty));
   const file = story.kinds.file;
+  const mapped = Math.max(riseOf(stat.file_mapped), riseOf(sums.rssFile));
   if (file === undefined || mapped < gate || mapped < FILES.mapped * Math.max(0, file.netBytes)) return undefined;
-  if (dirty < Math.max(gate / 2, FILES.dirty * mapped)) return undefined;
-  const sawDirty = riseOf(sums.dirtyFile) >= FILES.dirty * mapped;
+  const read = sums.dirtyFile.values.length > 0;
+  const dirty = dirtyest(read ? sums.dirtyFile : stat.file_dirty, read ? sums.rssFile : stat.file_mapped);
+  if (dirty.bytes < gate / 2 || dirty.share < FILES.dirty) return undefined;
+  const points: Point[] = [
+    ...viewPoints(facts, file),
+    read ? "separating" : "unseen",
+    ...(still(story.anon) ? (["corroborated"] as const) : []),
+  ];
   return {
     verdict: "MappedDirtyFile",
     trend: file,
-    points: [
-      ...viewPoints(facts, file),
-      sawDirty ? "separating" : "unseen",
-      ...(mapped >= SHARE.sure * Math.max(0, file.netBytes) ? (["corroborated"] as const) : []),
-    ],
+    points,
     provisional: isProvisional(facts, file),
     says: "has dirty pages of a mapped file, which look like a heap from outside: they are the file's, and go to disk",
     speaks: [
-      line("mapped pages of files, rise", mapped, "bytes", part),
-      line("dirty pages that are not anonymous, rise", dirty, "bytes", part, `>= ${FILES.dirty * 100} % of it`),
+      line("mapped pages of files, rise", mapped, "bytes", part, `>= ${whole(gate)}`),
+      line("dirty pages that are not anonymous, the most", dirty.bytes, "bytes", part),
+      line("of the mapped pages, dirty at that time", 100 * dirty.share, "%", part, `>= ${FILES.dirty * 100}`),
     ],
     against: [],
-    limits: sawDirty ? [] : ["smaps_rollup was not read often enough to see whose dirty pages these are."],
-    rivals: ["PageCacheGrowth", "AnonHeapLeak"],
+    limits: read ? [] : ["smaps_rollup could not be read: whose dirty pages these are is inferred from the cgroup's."],
+    rivals: [],
+    nextBest: "PageCacheGrowth",
   };
+}
+
+/** The most that was dirty at once, and the largest share of what was mapped at that time. */
+function dirtyest(dirty: Series, mapped: Series): { readonly bytes: number; readonly share: number } {
+  const mappedAt = new Map(mapped.times.map((time, i) => [time, mapped.values[i] ?? 0]));
+  const shares = dirty.values.map((bytes, i) => bytes / Math.max(1, bytes, mappedAt.get(dirty.times[i] ?? 0) ?? 0));
+  return { bytes: Math.max(0, ...dirty.values), share: Math.max(0, ...shares) };
 }
 
 /** Page cache grew, and nothing that is held did. */

@@ -6,7 +6,8 @@ import type { ContainerGrowth } from "./growth.ts";
 import { incarnations } from "./growth.ts";
 import type { ContainerRecording, ProcessRecording, Recording } from "./recording.ts";
 import { type Series, median, theilSen } from "./statistics.ts";
-import { LOOP } from "./thresholds.ts";
+import { ENOUGH, LOOP } from "./thresholds.ts";
+import { judgeTrend } from "./trend.ts";
 
 export interface Life {
   readonly anon: Series;
@@ -88,15 +89,29 @@ export interface LeakInLives {
   readonly netBytes: number;
 }
 
-/** Each life that can show it rises to its end, at a rate of its own, by enough: what start-up demand does not do. */
-export function leakInLives(lives: readonly Life[], gateBytes: number): LeakInLives | undefined {
+/**
+ * Each life that can show it rises to its end, at a rate of its own, by enough: what start-up demand does not do. One life is enough where it passes the whole
+ * test by itself.
+ */
+export function leakInLives(
+  lives: readonly Life[],
+  gateBytes: number,
+  limitBytes: number | undefined,
+): LeakInLives | undefined {
   const told = lives.filter(({ anon }) => anon.times.length >= LOOP.points);
   const rising = told.filter(({ anon }) => risesToItsEnd(anon, gateBytes));
-  if (rising.length < 2 || rising.length < told.length / 2) return undefined;
+  const longest = told.toSorted((a, b) => b.anon.times.length - a.anon.times.length)[0];
+  const whole = longest === undefined ? undefined : judgeTrend(longest.anon, limitBytes);
+  if (whole?.trend === "Growing") {
+    const { points, slope, low, high, netBytes } = whole;
+    return { rising: Math.max(1, rising.length), points, slope, low, high, netBytes };
+  }
+  const points = rising.reduce((sum, { anon }) => sum + anon.times.length, 0);
+  if (rising.length < 2 || rising.length < told.length / 2 || points < ENOUGH.points) return undefined;
   const slopes = rising.map(({ anon }) => theilSen(anon).slope);
   return {
     rising: rising.length,
-    points: rising.reduce((sum, { anon }) => sum + anon.times.length, 0),
+    points,
     slope: median(slopes),
     low: Math.min(...slopes),
     high: Math.max(...slopes),

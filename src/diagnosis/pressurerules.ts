@@ -14,12 +14,12 @@ import { bytesText, nameText, secondsText } from "./words.ts";
 /** Killed again and again, in lives too short to judge each by itself: a leak that rises to each kill, or a start that never fits. */
 export function restartLoop(facts: Facts): Claim | Doubt | undefined {
   const { lives, kills, container, seen, part, gate, story } = facts;
-  if (kills < 2 || story.anon?.trend === "Growing") return undefined;
-  const leak = leakInLives(lives, gate);
+  if (kills === 0 || lives.length < 2 || story.anon?.trend === "Growing") return undefined;
+  const leak = leakInLives(lives, gate, container.limitBytes);
   const loop = kills >= LOOP.lives ? findLoop(lives, seen.recording.medianGapSeconds) : undefined;
   const limit = container.limitBytes;
   const trend = story.anon;
-  if (leak !== undefined && leak.points >= ENOUGH.points && trend !== undefined && loop === undefined) {
+  if (leak !== undefined && trend !== undefined && loop === undefined) {
     const { rising, slope, low, high, netBytes, points } = leak;
     const ofLives: Trend = {
       ...trend,
@@ -40,18 +40,21 @@ export function restartLoop(facts: Facts): Claim | Doubt | undefined {
       holder: lives.findLast((life) => life.process !== undefined)?.process ?? story.processes[0]?.process,
       points: [
         ...growthPoints(facts, ofLives).filter((p) => p !== "restarts" && p !== "noisy"),
-        "otherLives",
+        ...(rising > 1 ? (["otherLives"] as const) : []),
         ...(killsByAnon(seen) > 0 ? (["kills"] as const) : []),
       ],
       provisional: true,
-      says: `gained ${bytesText(slope)}/s of anonymous memory in each of ${rising} lives, up to the kill that ended it`,
+      says: `gained ${bytesText(slope)}/s of anonymous memory in ${rising === 1 ? "the longest of its lives" : `each of ${rising} lives`}, and was killed`,
       speaks: [
-        line("lives that rise to their end", rising, "lives", part, ">= 2"),
+        line("lives that rise to their end", rising, "lives", part, rising > 1 ? ">= 2" : undefined),
         line("anon, least slope of a life", low, "bytes/s", part, "> 0"),
-        line("oom_kill, net", kills, "kills", part, ">= 2"),
+        line("kills", kills, "kills", part, ">= 1"),
       ],
       against: [],
-      limits: ["Each life was too short to be judged by itself: that they all rise to their end is what speaks."],
+      limits:
+        rising > 1
+          ? ["Each life was judged by itself, and most were short: that they all rise to their end is what speaks."]
+          : [],
       rivals: ["LimitTooLow"],
     };
   }

@@ -1,6 +1,6 @@
 /** Memory moved and does not grow to the end: copies of shared pages, huge pages, a burst, a step, a warm-up, what an allocator keeps. */
 import { classShares } from "./case.ts";
-import { type Claim, type Facts, isProvisional, viewPoints } from "./claim.ts";
+import { type Claim, type Doubt, type Facts, doubt, isProvisional, viewPoints } from "./claim.ts";
 import { hugeFilling } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
 import type { HeldKind } from "./growth.ts";
@@ -9,7 +9,7 @@ import type { Point } from "./score.ts";
 import { findPlateau, findRetention, findSaturation, findSpike, findStep } from "./shape.ts";
 import { findUnsharing } from "./sharing.ts";
 import type { Series } from "./statistics.ts";
-import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP } from "./thresholds.ts";
+import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP, THRASH } from "./thresholds.ts";
 import { type Trend, gateOf } from "./trend.ts";
 import { bytesText, secondsText } from "./words.ts";
 
@@ -90,9 +90,9 @@ export function thpBloat(facts: Facts): Claim | undefined {
   const { story, seen, part, gate, container } = facts;
   const leader = story.processes[0];
   const trend = story.anon;
-  if (leader === undefined || trend === undefined || findPlateau(container.anonAndSwap, gate) === undefined)
-    return undefined;
-  const found = hugeFilling(leader);
+  const plateau = findPlateau(container.anonAndSwap, gate);
+  if (leader === undefined || trend === undefined || plateau === undefined) return undefined;
+  const found = hugeFilling(container, leader);
   const shares = classShares(seen, leader.process);
   const runtime = ["V8Heap", "JvmHeap", "GoHeap"].some((kind) => (shares?.get(kind as "V8Heap") ?? 0) >= SHARE.part);
   if (found === undefined || runtime) return undefined;
@@ -103,7 +103,7 @@ export function thpBloat(facts: Facts): Claim | undefined {
     points: [...viewPoints(facts, trend), "separating"],
     cap: 70,
     provisional: isProvisional(facts, trend),
-    says: `gained ${bytesText(trend.netBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
+    says: `gained ${bytesText(plateau.riseBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
     speaks: [
       line(
         `AnonHugePages of pid ${leader.process.pid}, share of the growth`,
@@ -261,12 +261,19 @@ function arenasOf(
 }
 
 /** It grew, and has come, or is coming, to its end. */
-export function warmupPlateau(facts: Facts): Claim | undefined {
+export function warmupPlateau(facts: Facts): Claim | Doubt | undefined {
   for (const { kind, series, trend, gate } of movers(facts)) {
     const plateau = findPlateau(series, gate);
     // What is over within the first tenth of the window is the program's start.
     const startUp = PLATEAU.startUpShare * trend.spanSeconds;
     const early = plateau !== undefined && plateau.atSeconds - (series.times[0] ?? 0) <= startUp;
+    const limit = facts.container.limitBytes;
+    if (plateau !== undefined && limit !== undefined && plateau.levelBytes >= THRASH.atLimit * limit)
+      return doubt(
+        [`${nameOf(kind)} grew up to the limit of ${bytesText(limit)} and could go no further`],
+        "LimitTooLow",
+        40,
+      );
     if (plateau !== undefined && !early) {
       return {
         verdict: "WarmupPlateau",

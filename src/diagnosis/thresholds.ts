@@ -45,7 +45,13 @@ export const SPIKE = { overMedian: 1.5, returnsWithin: 0.1, samplesAfter: 3, ofW
 export const STEP = { share: 0.7, samplesBeside: 3, stillMoves: 0.2 } as const;
 
 /** A plateau: range of the last third over the level (as for copy-on-write and caches, measured), and the start-up that is no warm-up yet. */
-export const PLATEAU = { lastThirdRange: 0.05, startUpShare: 0.1, betterBic: 10, ofLimit: 0.9 } as const;
+export const PLATEAU = {
+  lastThirdRange: 0.05,
+  startUpShare: 0.1,
+  startUpEnds: 0.2,
+  betterBic: 10,
+  ofLimit: 0.9,
+} as const;
 
 /** What follows the load: r² of levels, or correlation of the differences between samples; how far the load must move, and come back (judged). */
 export const LOAD = { levels: 0.9, differences: 0.8, units: 4, range: 0.2, comesBack: 0.3, costStays: 0.2 } as const;

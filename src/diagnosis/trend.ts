@@ -93,15 +93,17 @@ export function judgeTrend(measured: Series, limitBytes?: number): Trend {
 }
 
 /**
- * What a program takes when it starts, in one jump within the first tenth of the samples, is no growth: the trend begins after it. A jump is at least
- * the growth that matters, and five times the median rise, so that a steep line is never cut.
+ * What a program takes when it starts, within the first tenth of the samples, is no growth: the trend begins after it. It is known by its end: a rise that
+ * would matter, and hardly any in the two intervals after it. A steep line is never cut.
  */
 function withoutStartUp(series: Series, limitBytes: number | undefined): Series {
   const { times, values } = series;
   const rises = values.slice(1).map((value, i) => value - (values[i] ?? 0));
-  const jump = Math.max(gateOf(values, limitBytes), 5 * median(rises.map((rise) => Math.max(0, rise))));
+  const gate = gateOf(values, limitBytes);
   const early = Math.max(2, Math.floor(values.length * PLATEAU.startUpShare));
-  const from = rises.slice(0, early).findLastIndex((rise) => rise >= jump) + 1;
+  const ends = (rise: number, i: number): boolean =>
+    rise >= gate && Math.max(rises[i + 1] ?? rise, rises[i + 2] ?? rise) <= PLATEAU.startUpEnds * rise;
+  const from = rises.slice(0, early).findLastIndex(ends) + 1;
   const rest = { times: times.slice(from), values: values.slice(from) };
   return rest.times.length < ENOUGH.points || span(rest) < ENOUGH.spanSeconds ? series : rest;
 }

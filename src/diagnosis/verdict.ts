@@ -90,7 +90,7 @@ function settle(facts: Facts, claim: Claim, later: readonly Rule[]): Judgement {
     };
   }
   const left = Math.round((100 - confidencePercent) / 2);
-  const next = rival ?? claim.rivals[0];
+  const next = rival ?? claim.nextBest ?? claim.rivals[0];
   return {
     verdict,
     ...(claim.subKind === undefined ? {} : { subKind: claim.subKind }),

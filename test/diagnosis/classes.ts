@@ -566,6 +566,28 @@ export const LOOK_ALIKES: readonly (ClassCase & { readonly of: Verdict })[] = [
     verdict: "ThreadStackGrowth",
     plan: [{ limit: 512 * MIB, processes: [{ pid: 7, anon: line, threads: (t) => 10 + Math.floor(t) }] }],
   },
+  {
+    of: "WarmupPlateau",
+    name: "growth that only the limit has stopped",
+    verdict: "Inconclusive",
+    plan: one((t) => Math.min(125, 40 + 0.8 * t), { limit: 128 * MIB }),
+  },
+  {
+    of: "BoundedSteady",
+    name: "one long life that rises to its kill, and a short one after it",
+    verdict: "AnonHeapLeak",
+    subKind: "RestartSawtooth",
+    plan: [
+      {
+        limit: 256 * MIB,
+        events: { oom_kill: (t) => (t < 280 ? 0 : 1) },
+        processes: [
+          { pid: 7, until: 280, anon: (t) => 20 + 0.8 * t },
+          { pid: 9, from: 285, anon: () => 12 },
+        ],
+      },
+    ],
+  },
   { of: "WarmupPlateau", name: "growth that goes on", verdict: "AnonHeapLeak", plan: one((t) => 40 + 0.8 * t) },
   {
     of: "LimitTooLow",
