@@ -70,6 +70,22 @@ function missing({ needs }: Case): string | undefined {
   return undefined;
 }
 
+/** Whether it was recorded, or cannot be on this machine; what went wrong is told. */
+async function recorded(one: Case): Promise<boolean> {
+  const lacking = missing(one);
+  if (lacking !== undefined) {
+    console.log(`  ${one.name}: skipped: ${lacking}`);
+    return true;
+  }
+  try {
+    await record(one);
+    return true;
+  } catch (error) {
+    console.error(`  ${one.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
 async function record(one: Case): Promise<void> {
   const lane = await openLane(systemRandom.hex(4), one);
   running.add(lane);
@@ -136,6 +152,12 @@ function choose(names: readonly string[]): readonly Case[] {
   return names.length === 0 ? CASES : CASES.filter(({ name }) => names.includes(name));
 }
 
+/** A node takes one profile at a time: two cases that want one are not recorded together. */
+function next(queue: Case[], profiling: boolean): Case | undefined {
+  const at = profiling ? queue.findIndex(({ profile }) => profile !== true) : 0;
+  return queue.splice(Math.max(0, at), 1)[0];
+}
+
 async function main(): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error("root is needed: memory cgroups are made and removed");
   if (!existsSync(join(MEMORY, "memory.limit_in_bytes")))
@@ -151,17 +173,17 @@ async function main(): Promise<void> {
   try {
     await removeLeftCgroups();
     build();
+    const busy = new Set<Case>();
+    const take = (): Case | undefined =>
+      next(
+        queue,
+        [...busy].some(({ profile }) => profile === true),
+      );
     const lane = async (): Promise<void> => {
-      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-        const lacking = missing(one);
-        if (lacking !== undefined) {
-          console.log(`  ${one.name}: skipped: ${lacking}`);
-          continue;
-        }
-        await record(one).catch((error: unknown) => {
-          failed.push(one.name);
-          console.error(`  ${one.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
-        });
+      for (let one = take(); one !== undefined; one = take()) {
+        busy.add(one);
+        if (!(await recorded(one))) failed.push(one.name);
+        busy.delete(one);
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
