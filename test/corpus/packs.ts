@@ -1,6 +1,7 @@
 /** The recorded packs, each with its case, through the same pure diagnosis as `oomscope analyze`. */
-import { existsSync } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { join } from "node:path";
+import { createZstdDecompress } from "node:zlib";
 import { diagnosePack } from "../../src/cli/diagnosepack.ts";
 import { systemClock as clock } from "../../src/seams.ts";
 import type { Case } from "./case.ts";
@@ -32,4 +33,11 @@ export async function analyse(one: Case): Promise<Analysed> {
     profiled: pack.parts.some(({ kind }) => kind === "profile"),
     ms: clock.monotonicMs() - began,
   };
+}
+
+/** All that is written in a pack. */
+export async function textOf(file: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of createReadStream(file).pipe(createZstdDecompress())) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("latin1");
 }

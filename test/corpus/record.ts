@@ -14,11 +14,13 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
+import { hostname, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { openPack } from "../../src/evidence/pack.ts";
 import { systemClock as clock, systemRandom } from "../../src/seams.ts";
 import { CASES } from "./cases.ts";
 import { type Case, USUAL } from "./case.ts";
+import { textOf } from "./packs.ts";
 import { HOME, type Lane, MEMORY, openLane, PROGRAMS, removeLeftCgroups } from "./lane.ts";
 
 const LANES = 2;
@@ -94,11 +96,11 @@ async function record(one: Case): Promise<void> {
     const unfinished = join(HOME, `${one.name}.tar.zst`);
     await collect(one, lane, unfinished);
     await checkWhole(unfinished);
+    if (lane.problems.length > 0) throw new Error(lane.problems.join("; "));
     const file = join(PACKS, `${one.name}.tar.zst`);
     copyFileSync(unfinished, file);
     chmodSync(file, 0o644);
-    const problems = lane.problems.map((problem) => `; ${problem}`).join("");
-    console.log(`  ${one.name}: ${Math.round(statSync(file).size / 1024)} KiB${problems}`);
+    console.log(`  ${one.name}: ${Math.round(statSync(file).size / 1024)} KiB`);
   } finally {
     await lane.close();
     running.delete(lane);
@@ -110,6 +112,10 @@ async function checkWhole(file: string): Promise<void> {
   const pack = await openPack(file);
   const { ok, problems } = await pack.verify();
   if (!ok || pack.manifest === undefined) throw new Error(`the pack is not whole: ${problems.join("; ")}`);
+  const text = await textOf(file);
+  // "root" is everybody's, and stands in every archive.
+  for (const name of [hostname(), userInfo().username].filter((own) => own !== "root"))
+    if (new RegExp(`\\b${name}\\b`).test(text)) throw new Error(`the pack names "${name}", and must not`);
   const { samples, samplesExpected, skipped } = pack.manifest;
   if (samples < LEAST_SAMPLES * samplesExpected)
     throw new Error(`${samples} of ${samplesExpected} samples: the machine was too busy; record it again`);
