@@ -1,0 +1,243 @@
+/** Memory of processes that grows without a bound, and what hides it. */
+import type { Case } from "../case.ts";
+
+const SESSIONS = ["keep_session", "leak_sessions"];
+
+export const LEAKS: readonly Case[] = [
+  {
+    name: "leak-sessions-long",
+    limitMiB: 512,
+    programs: [{ run: "heap", args: ["sessions", "rate=800"] }],
+    seconds: 300,
+    intervalSeconds: 5,
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      functions: SESSIONS,
+      why: "One process allocates 800 KiB/s with malloc and frees nothing, for five minutes.",
+    },
+  },
+  {
+    name: "leak-sessions",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["sessions", "rate=1500"] }],
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      why: "The same for one minute: provisional, but a straight line.",
+    },
+  },
+  {
+    name: "leak-too-short",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["sessions", "rate=1500"] }],
+    seconds: 30,
+    label: { verdict: "Inconclusive", why: "The same for half a minute: too short for any verdict on a trend." },
+  },
+  {
+    name: "leak-slow",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["sessions", "rate=150"] }],
+    seconds: 180,
+    intervalSeconds: 3,
+    label: {
+      verdict: "AnonHeapLeak",
+      also: ["Inconclusive"],
+      process: "heap",
+      why: "150 KiB/s: 26 MiB in three minutes, of a limit of 256 MiB.",
+    },
+  },
+  {
+    name: "leak-after-quiet",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["sessions", "rate=2048", "from=25"] }],
+    seconds: 90,
+    label: {
+      verdict: "AnonHeapLeak",
+      also: ["Inconclusive"],
+      process: "heap",
+      why: "Quiet for 25 s, then 2 MiB/s to the end of the recording: the onset is in view, an end is not.",
+    },
+  },
+  {
+    name: "leak-arenas",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["arenas", "rate=400", "threads=4"] }],
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      functions: SESSIONS,
+      why: "Four threads of a fixed number leak into arenas of their own.",
+    },
+  },
+  {
+    name: "leak-mappings",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["mappings", "rate=1500"] }],
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      functions: ["map_tile", "mappings"],
+      why: "mmap without munmap; malloc has no part in it.",
+    },
+  },
+  {
+    name: "leak-beside-cache",
+    limitMiB: 96,
+    programs: [{ run: "heap", args: ["beside-cache", "rate=450", "file=160"] }],
+    seconds: 110,
+    settleSeconds: 6,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      why: "450 KiB/s, while files that are read fill what the limit leaves: usage is flat at the limit, anon takes the place of cache.",
+    },
+  },
+  {
+    name: "leak-behind-churn",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["behind-churn", "rate=700", "churn=1024"] }],
+    seconds: 80,
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      functions: SESSIONS,
+      why: "700 KiB/s stay; 50 MiB/s come and go by another function, which has nearly all page faults.",
+    },
+  },
+  {
+    name: "leak-child",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["child", "rate=1200"] }],
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "converter",
+      functions: SESSIONS,
+      why: "The first process sleeps; its child leaks.",
+    },
+  },
+  {
+    name: "leak-one-of-many",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["one-of-many", "rate=1200", "workers=4", "churn=512"] }],
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "worker-2",
+      why: "Four equal workers are busy; the third of them leaks.",
+    },
+  },
+  {
+    name: "leak-sidecar",
+    limitMiB: 256,
+    sharedLimit: true,
+    programs: [
+      { run: "shapes", args: ["steady", "size=80", "jitter=8"], in: "app", as: "service" },
+      { run: "heap", args: ["sessions", "rate=1000"], in: "sidecar", as: "exporter" },
+    ],
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "exporter",
+      why: "Two cgroups below one limit: the large service is steady, the small one beside it leaks.",
+    },
+  },
+  {
+    name: "leak-handed-over",
+    limitMiB: 256,
+    programs: [{ run: "heap", args: ["hand-over", "rate=1200", "block=65536"] }],
+    profile: true,
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      functions: ["allocate_record", "hand_over"],
+      why: "One thread allocates, another touches first: page faults show only the innocent one.",
+    },
+  },
+  {
+    name: "leak-restarts",
+    limitMiB: 64,
+    programs: [{ run: "heap", args: ["sessions", "rate=3000"], restartAfterSeconds: 2 }],
+    seconds: 110,
+    intervalSeconds: 1,
+    label: {
+      verdict: "AnonHeapLeak",
+      also: ["Inconclusive"],
+      process: "heap",
+      why: "Killed at its limit every 20 s and started anew: a saw-tooth over all, a straight line in each life.",
+    },
+  },
+  {
+    name: "leak-staircase",
+    limitMiB: 256,
+    programs: [{ run: "shapes", args: ["staircase", "every=9", "size=14"] }],
+    seconds: 90,
+    label: {
+      verdict: "AnonHeapLeak",
+      also: ["Inconclusive"],
+      process: "shapes",
+      why: "14 MiB every 9 s, nothing between, without an end: one step is no leak, ten of them are.",
+    },
+  },
+  {
+    name: "leak-into-swap",
+    limitMiB: 64,
+    programs: [{ run: "heap", args: ["sessions", "rate=1000"] }],
+    seconds: 110,
+    needs: "swap",
+    label: {
+      verdict: "AnonHeapLeak",
+      process: "heap",
+      why: "anon stands still at the limit; swap takes what is more.",
+    },
+  },
+  {
+    name: "python-list",
+    limitMiB: 256,
+    programs: [{ run: "worker.py", args: ["list", "rate=5000"], as: "python3" }],
+    needs: "python3",
+    label: {
+      verdict: "ManagedHeapGrowth",
+      also: ["AnonHeapLeak"],
+      process: "python3",
+      why: "A list of the program grows. From outside, objects of Python and of native code look alike.",
+    },
+  },
+  {
+    name: "javascript-rising-floor",
+    limitMiB: 512,
+    programs: [{ run: "heap.mjs", args: ["rising"], as: "node" }],
+    seconds: 120,
+    label: {
+      verdict: "ManagedHeapGrowth",
+      also: ["AnonHeapLeak", "Inconclusive"],
+      process: "MainThread",
+      why: "Garbage comes and goes in cycles of 6 s; what stays after each is more.",
+    },
+  },
+  {
+    name: "javascript-buffers",
+    limitMiB: 256,
+    programs: [{ run: "heap.mjs", args: ["buffers", "each=160"], as: "node" }],
+    seconds: 80,
+    label: {
+      verdict: "NativeLeakInManagedRuntime",
+      also: ["AnonHeapLeak", "ManagedHeapGrowth", "Inconclusive"],
+      process: "MainThread",
+      why: "Buffers are kept: outside of the JavaScript heap, which stays as it is.",
+    },
+  },
+  {
+    name: "thread-stacks",
+    limitMiB: 256,
+    programs: [{ run: "kernel", args: ["threads", "per-second=8", "each=128"], as: "pool" }],
+    label: {
+      verdict: "ThreadStackGrowth",
+      process: "pool",
+      why: "Eight threads a second that never end, each with 128 KiB of its stack touched.",
+    },
+  },
+];

@@ -1,0 +1,133 @@
+/**
+ * Where does one case run? In memory cgroups and a folder of its own, which are taken away again whatever happens. Needs root and a memory
+ * hierarchy of cgroup v1.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock as clock } from "../../src/seams.ts";
+import { type Case, MAX_LIMIT_MIB, type Program } from "./case.ts";
+
+/** Everything of the corpus that could show in a pack lies below this neutral path. */
+export const HOME = "/opt/corpus";
+export const PROGRAMS = join(HOME, "bin");
+export const MEMORY = "/sys/fs/cgroup/memory";
+const SHARED_MEMORY = "/dev/shm";
+const MIB = 1024 * 1024;
+const GONE_WITHIN_MS = 20_000;
+
+export interface Lane {
+  /** Below the hierarchy's root: what is recorded. */
+  readonly target: string;
+  /** The top-level cgroups of this lane. */
+  readonly cgroups: readonly string[];
+  /** An empty folder for the recorder's view. */
+  readonly hold: string;
+  /** Why a program could not be started or ended by itself; kills are no reason. */
+  readonly problems: readonly string[];
+  /** Ends what runs in the lane, and takes its cgroups and files away. */
+  close(): Promise<void>;
+}
+
+/**
+ * @param id a new one each time: the kernel's log holds reports of kills for hours, and those of another recording are not of this one. Throws what the file system throws; nothing is left behind then
+ */
+export async function openLane(id: string, { limitMiB, target, sharedLimit, programs }: Case): Promise<Lane> {
+  if (limitMiB > MAX_LIMIT_MIB) throw new RangeError(`a limit of ${limitMiB} MiB is more than ${MAX_LIMIT_MIB} MiB`);
+  const own = `corpus-${id}`;
+  const neighbour = `neighbour-${id}`;
+  const work = join(HOME, `work-${id}`);
+  const memory = join(SHARED_MEMORY, own);
+  const hold = join(HOME, `view-${id}`);
+  const cgroupOf = ({ in: place }: Program): string =>
+    place === "neighbour" ? neighbour : place === undefined ? own : join(own, place);
+  const children = new Set<ChildProcess>();
+  const problems: string[] = [];
+  let open = true;
+
+  function start(program: Program): void {
+    const child = startIn(join(MEMORY, cgroupOf(program)), work, program, memory);
+    children.add(child);
+    child.on("error", ({ message }) => problems.push(`${program.run}: ${message}`));
+    child.on("exit", (code, signal) => {
+      children.delete(child);
+      if (!open) return;
+      // A killed child of a shell-less exec has a signal; an exit code is a program that gave up.
+      if (signal === null) problems.push(`${program.run} ended with code ${code}`);
+      const { restartAfterSeconds } = program;
+      if (restartAfterSeconds !== undefined)
+        clock.after(restartAfterSeconds * 1000, () => {
+          if (open) start(program);
+        });
+    });
+  }
+
+  async function close(): Promise<void> {
+    open = false;
+    for (const cgroup of [own, neighbour]) await removeCgroup(join(MEMORY, cgroup));
+    for (const folder of [work, memory, hold]) rmSync(folder, { recursive: true, force: true });
+  }
+
+  try {
+    for (const folder of [work, memory, hold]) mkdirSync(folder, { recursive: true });
+    for (const cgroup of new Set([own, ...programs.map(cgroupOf)]))
+      mkdirSync(join(MEMORY, cgroup), { recursive: true });
+    const limited = target === undefined || sharedLimit === true ? own : join(own, target);
+    setLimit(join(MEMORY, limited), limitMiB);
+    if (existsSync(join(MEMORY, neighbour))) setLimit(join(MEMORY, neighbour), MAX_LIMIT_MIB);
+    programs.forEach(start);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const cgroups = [own, neighbour].filter((cgroup) => existsSync(join(MEMORY, cgroup)));
+  return { target: join("/", own, target ?? ""), cgroups, hold, problems, close };
+}
+
+function setLimit(cgroup: string, mib: number): void {
+  writeFileSync(join(cgroup, "memory.limit_in_bytes"), String(mib * MIB));
+}
+
+/** The shell moves itself into the cgroup and becomes the program, so that no page of it is charged elsewhere. */
+function startIn(cgroup: string, work: string, { run, as, args }: Program, memory: string): ChildProcess {
+  const words = args.map((word) => word.replace(/^MEMORY\//, `${memory}/`));
+  const script = run.includes(".") ? [join(PROGRAMS, run)] : [];
+  const command = [join(PROGRAMS, as ?? run), ...script, ...words];
+  return spawn("sh", ["-c", 'echo $$ >"$0/cgroup.procs" && exec nice -n 19 "$@"', cgroup, ...command], {
+    cwd: work,
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { PATH: process.env["PATH"] ?? "" },
+  });
+}
+
+/** What a recorder that was ended hard has left. */
+export async function removeLeftCgroups(): Promise<void> {
+  for (const name of readdirSync(MEMORY))
+    if (/^(?:corpus|neighbour)-[0-9a-f]{8}$/.test(name)) await removeCgroup(join(MEMORY, name));
+}
+
+async function removeCgroup(cgroup: string): Promise<void> {
+  if (!existsSync(cgroup)) return;
+  const below = readdirSync(cgroup, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of below) await removeCgroup(join(cgroup, name));
+  const deadline = clock.monotonicMs() + GONE_WITHIN_MS;
+  for (;;) {
+    // Only those that are in this cgroup now, by their ids.
+    for (const pid of readFileSync(join(cgroup, "cgroup.procs"), "utf8").split("\n").filter(Boolean)) kill(Number(pid));
+    try {
+      rmdirSync(cgroup);
+      return;
+    } catch (error) {
+      if (clock.monotonicMs() > deadline) throw error;
+      await clock.sleep(50);
+    }
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * `make corpus`: runs the cases and records each as a pack, two at a time, with the collector as it ships. `make corpus CASES="idle thrash"`
+ * records only those. Root, gcc and a memory hierarchy of cgroup v1 are needed.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { hostname, userInfo } from "node:os";
+import { dirname, join } from "node:path";
+import { openPack } from "../../src/evidence/pack.ts";
+import { systemClock as clock, systemRandom } from "../../src/seams.ts";
+import { CASES } from "./cases.ts";
+import { type Case, USUAL } from "./case.ts";
+import { textOf } from "./packs.ts";
+import { HOME, type Lane, MEMORY, openLane, PROGRAMS, removeLeftCgroups } from "./lane.ts";
+
+const LANES = 2;
+const LEAST_SAMPLES = 0.9;
+const here = import.meta.dirname;
+const PACKS = join(here, "packs");
+const C_PROGRAMS = ["heap", "shapes", "sharing", "kernel", "files"] as const;
+/** Frame pointers and no inlining: a function of the label is a function of the program. */
+const C_FLAGS = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-inline", "-fno-omit-frame-pointer"];
+
+function build(): void {
+  rmSync(PROGRAMS, { recursive: true, force: true });
+  mkdirSync(PROGRAMS, { recursive: true });
+  for (const name of C_PROGRAMS) {
+    const source = join(here, "programs", `${name}.c`);
+    execFileSync("gcc", [...C_FLAGS, "-pthread", source, "-o", join(PROGRAMS, name), "-lm"], { stdio: "inherit" });
+  }
+  for (const script of ["heap.mjs", "worker.py"]) copyFileSync(join(here, "programs", script), join(PROGRAMS, script));
+  place(process.execPath, "node");
+  const python = pythonBinary();
+  if (python !== undefined) place(python, "python3");
+  for (const { as, run } of CASES.flatMap(({ programs }) => programs))
+    if (as !== undefined && !run.includes(".")) place(join(PROGRAMS, run), as);
+}
+
+/** Under a neutral path, without a second copy where that can be. */
+function place(file: string, name: string): void {
+  const at = join(PROGRAMS, name);
+  if (existsSync(at)) return;
+  try {
+    linkSync(file, at);
+  } catch {
+    copyFileSync(file, at);
+  }
+}
+
+/** Debian's own: it finds its library wherever its binary lies, and its paths are everybody's. */
+function pythonBinary(): string | undefined {
+  return existsSync("/usr/bin/python3") ? realpathSync("/usr/bin/python3") : undefined;
+}
+
+/** Undefined: the machine has it. */
+function missing({ needs }: Case): string | undefined {
+  if (needs === "swap" && readFileSync("/proc/swaps", "utf8").trim().split("\n").length < 2) return "no swap is on";
+  if (needs === "python3" && pythonBinary() === undefined) return "there is no /usr/bin/python3";
+  const huge = "/sys/kernel/mm/transparent_hugepage/enabled";
+  if (needs === "huge pages" && (!existsSync(huge) || readFileSync(huge, "utf8").includes("[never]")))
+    return "transparent huge pages are off";
+  return undefined;
+}
+
+/** Whether it was recorded, or cannot be on this machine; what went wrong is told. */
+async function recorded(one: Case): Promise<boolean> {
+  const lacking = missing(one);
+  if (lacking !== undefined) {
+    console.log(`  ${one.name}: skipped: ${lacking}`);
+    return true;
+  }
+  try {
+    await record(one);
+    return true;
+  } catch (error) {
+    console.error(`  ${one.name}: failed: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
+async function record(one: Case): Promise<void> {
+  const lane = await openLane(systemRandom.hex(4), one);
+  running.add(lane);
+  try {
+    await clock.sleep((one.settleSeconds ?? USUAL.settleSeconds) * 1000);
+    const unfinished = join(HOME, `${one.name}.tar.zst`);
+    await collect(one, lane, unfinished);
+    await checkWhole(unfinished);
+    if (lane.problems.length > 0) throw new Error(lane.problems.join("; "));
+    const file = join(PACKS, `${one.name}.tar.zst`);
+    copyFileSync(unfinished, file);
+    chmodSync(file, 0o644);
+    console.log(`  ${one.name}: ${Math.round(statSync(file).size / 1024)} KiB`);
+  } finally {
+    await lane.close();
+    running.delete(lane);
+  }
+}
+
+/** On a busy machine a sample may come too late and be left out, as in an incident. Throws where more than that is missing. */
+async function checkWhole(file: string): Promise<void> {
+  const pack = await openPack(file);
+  const { ok, problems } = await pack.verify();
+  if (!ok || pack.manifest === undefined) throw new Error(`the pack is not whole: ${problems.join("; ")}`);
+  const text = await textOf(file);
+  // "root" is everybody's, and stands in every archive.
+  for (const name of [hostname(), userInfo().username].filter((own) => own !== "root"))
+    if (new RegExp(`\\b${name}\\b`).test(text)) throw new Error(`the pack names "${name}", and must not`);
+  const { samples, samplesExpected, skipped } = pack.manifest;
+  if (samples < LEAST_SAMPLES * samplesExpected)
+    throw new Error(`${samples} of ${samplesExpected} samples: the machine was too busy; record it again`);
+  for (const { what, reason, detail = "" } of skipped) console.log(`    left out: ${what}: ${reason} ${detail}`);
+}
+
+function collect(one: Case, { cgroups, hold, target }: Lane, file: string): Promise<void> {
+  const { seconds = USUAL.seconds, intervalSeconds = USUAL.intervalSeconds } = one;
+  const oomscope = [process.execPath, join(here, "../../src/cli/main.ts"), "pack", "--cgroup", target];
+  const options = ["--interval", `${intervalSeconds}s`, "--duration", `${seconds}s`, "--file", file];
+  const view = [join(here, "view.sh"), hold, MEMORY, ...cgroups, "--"];
+  const command = ["-n", "19", "unshare", "--mount", ...view, ...oomscope, ...options];
+  const child = spawn("nice", one.profile === true ? [...command, "--profile"] : command, {
+    stdio: ["ignore", "ignore", process.env["VERBOSE"] === undefined ? "ignore" : "inherit"],
+  });
+  collectors.add(child);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    // Its exit code tells of the verdict as well; what counts is the pack.
+    child.on("exit", () => {
+      collectors.delete(child);
+      resolve();
+    });
+  });
+}
+
+/** What must be closed when the recorder is told to stop. */
+const running = new Set<Lane>();
+const collectors = new Set<ChildProcess>();
+
+async function closeAll(): Promise<void> {
+  for (const child of collectors) child.kill("SIGKILL");
+  for (const lane of running) await lane.close();
+  rmSync(HOME, { recursive: true, force: true });
+}
+
+function choose(names: readonly string[]): readonly Case[] {
+  const unknown = names.filter((name) => !CASES.some((one) => one.name === name));
+  if (unknown.length > 0) throw new Error(`there is no case ${unknown.join(", ")}; test/corpus/cases has all of them`);
+  return names.length === 0 ? CASES : CASES.filter(({ name }) => names.includes(name));
+}
+
+/** A node takes one profile at a time: two cases that want one are not recorded together. */
+function next(queue: Case[], profiling: boolean): Case | undefined {
+  const at = profiling ? queue.findIndex(({ profile }) => profile !== true) : 0;
+  return queue.splice(Math.max(0, at), 1)[0];
+}
+
+async function main(): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Error("root is needed: memory cgroups are made and removed");
+  if (!existsSync(join(MEMORY, "memory.limit_in_bytes")))
+    throw new Error(`${MEMORY} is no memory hierarchy of cgroup v1: the corpus is recorded on one`);
+  if (existsSync(HOME))
+    throw new Error(`${HOME} is there already: another recording runs, or one was ended hard; then remove it`);
+  const queue = [...choose(process.argv.slice(2))];
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => void closeAll().finally(() => process.exit(130)));
+  mkdirSync(dirname(PROGRAMS), { recursive: true });
+  mkdirSync(PACKS, { recursive: true });
+  const failed: string[] = [];
+  try {
+    await removeLeftCgroups();
+    build();
+    const busy = new Set<Case>();
+    const take = (): Case | undefined =>
+      next(
+        queue,
+        [...busy].some(({ profile }) => profile === true),
+      );
+    const lane = async (): Promise<void> => {
+      for (let one = take(); one !== undefined; one = take()) {
+        busy.add(one);
+        if (!(await recorded(one))) failed.push(one.name);
+        busy.delete(one);
+      }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
+  } finally {
+    await closeAll();
+  }
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+await main().catch((error: unknown) => {
+  console.error(`make corpus: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+});
