@@ -12,7 +12,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts", "test/**/*.chaos.test.ts"],
+          exclude: ["test/**/*.{integration,e2e,chaos,browser}.test.ts"],
         },
       },
       {
@@ -35,6 +35,10 @@ export default defineConfig({
           hookTimeout: 1_200_000,
           fileParallelism: false,
         },
+      },
+      {
+        // Against a real Chromium; not part of `make test`.
+        test: { name: "browser", include: ["test/**/*.browser.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
       },
       {
         // Minutes of faults on the real node; not part of `make test`.
