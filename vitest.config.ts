@@ -12,7 +12,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.{integration,e2e,chaos,browser}.test.ts"],
+          exclude: ["test/**/*.{integration,e2e,chaos,browser,promtool}.test.ts"],
         },
       },
       {
@@ -39,6 +39,10 @@ export default defineConfig({
       {
         // Against a real Chromium; not part of `make test`.
         test: { name: "browser", include: ["test/**/*.browser.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+      },
+      {
+        // With the real promtool; not part of `make test`, because its build takes minutes.
+        test: { name: "alerts", include: ["test/**/*.promtool.test.ts"], testTimeout: 60_000 },
       },
       {
         // Minutes of faults on the real node; not part of `make test`.

@@ -1,5 +1,6 @@
 /** What the operator counts, by the conventions of Prometheus. No label carries an id, a pod, a node or an image. */
 import { Counter, Gauge, Histogram, Registry } from "@prometheus-io/client";
+import { KillClassification } from "../api/memoryinvestigation.ts";
 import type { WorkQueueStats } from "./workqueue.ts";
 
 export interface Metrics {
@@ -41,6 +42,8 @@ export function createMetrics(
     labelNames: ["classification"],
     registers,
   });
+  // A series that begins with 1 has not increased for anybody who looks: the first kill would alert nobody.
+  for (const classification of KillClassification.options) kills.inc({ classification }, 0);
   const results = new Counter({
     name: "oomscope_investigations_total",
     help: "Investigations that have ended, by result.",
