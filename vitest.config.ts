@@ -17,7 +17,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.integration.test.ts", "test/**/*.e2e.test.ts", "test/**/*.chaos.test.ts"],
+          exclude: ["test/**/*.{integration,e2e,chaos,browser,promtool}.test.ts"],
         },
       },
       {
@@ -41,6 +41,14 @@ export default defineConfig({
           hookTimeout: 1_200_000,
           fileParallelism: false,
         },
+      },
+      {
+        // Against a real Chromium; not part of `make test`.
+        test: { name: "browser", include: ["test/**/*.browser.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+      },
+      {
+        // With the real promtool; not part of `make test`, because its build takes minutes.
+        test: { name: "alerts", include: ["test/**/*.promtool.test.ts"], testTimeout: 60_000 },
       },
       {
         // Minutes of faults on the real node; not part of `make test`.

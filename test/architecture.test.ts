@@ -35,7 +35,8 @@ describe("the walls", () => {
     profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
-    cli: ["api", "collector", "diagnosis", "evidence", "profile", "cli", "seams.ts"],
+    report: ["api", "profile", "diagnosis", "report"],
+    cli: ["api", "collector", "diagnosis", "evidence", "profile", "report", "cli", "seams.ts"],
     cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],
     controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
   };
@@ -71,10 +72,12 @@ describe("the walls", () => {
     expect(asks.map(({ name }) => name)).toEqual(["evidence/s3request.ts"]);
   });
 
-  test("decisions and diagnosis do no input or output", () => {
+  test("decisions, diagnosis and reports do no input or output", () => {
     const io = imports.filter(
       ({ from, to }) =>
-        ["context", "incident", "diagnosis"].includes(folderOf(from)) && to.startsWith("node:") && to !== "node:crypto",
+        ["context", "incident", "diagnosis", "report"].includes(folderOf(from)) &&
+        to.startsWith("node:") &&
+        to !== "node:crypto",
     );
     expect(io).toEqual([]);
   });

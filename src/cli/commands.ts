@@ -6,12 +6,14 @@ import type { Command } from "./command.ts";
 import { growthCommand } from "./growthcommand.ts";
 import { packCommand } from "./packcommand.ts";
 import { perfCheckCommand } from "./perfcheckcommand.ts";
+import { reportCommand } from "./reportcommand.ts";
 import { sceneCommand } from "./scenecommand.ts";
 import { smapsCommand } from "./smapscommand.ts";
 
 export const COMMANDS: readonly Command[] = [
   collectCommand,
   analyzeCommand,
+  reportCommand,
   sceneCommand,
   cgroupCommand,
   smapsCommand,

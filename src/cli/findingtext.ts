@@ -1,7 +1,8 @@
 /** The finding in plain words, for the engineer who asked for it. The numbers are those of `status.finding`, none is computed here. */
 import type { EvidenceLine, Finding, Verdict } from "../api/memoryinvestigation.ts";
 import { VERDICTS } from "../api/verdicts.ts";
-import { bytesText, nameText } from "../diagnosis/words.ts";
+import { comparedText, measureText, partText } from "../diagnosis/evidencetext.ts";
+import { nameText } from "../diagnosis/words.ts";
 import { wrap } from "./arguments.ts";
 import { change, table } from "./text.ts";
 
@@ -73,25 +74,12 @@ function section(lines: string[], title: string, evidence: readonly EvidenceLine
   lines.push("", `  ${title}${one ? ` (in ${partText(only)})` : ""}:`, ...table(rows, ["<", ">", "<", "<"], 4));
 }
 
-/** `readings-0000.ndjson..readings-0005.ndjson` as `readings-0000..0005.ndjson`. */
-function partText(part: string): string {
-  return nameText(part, 128).replace(/^([a-z-]+)-(\d+)(\.\w+)\.\.\1-(\d+)\3$/, "$1-$2..$4$3");
-}
-
-function evidenceRow({ signal, value, unit, threshold, part }: EvidenceLine): readonly string[] {
-  const number = Number(value);
-  const shown =
-    unit === "bytes" && Number.isFinite(number)
-      ? bytesText(number)
-      : unit === "bytes/s" && Number.isFinite(number)
-        ? `${bytesText(number)}/s`
-        : `${nameText(value)} ${nameText(unit)}`;
-  const compared = threshold === undefined ? "" : `(${thresholdText(nameText(threshold), unit)})`;
-  return [nameText(signal, 128), shown, compared, `[${partText(part)}]`];
-}
-
-/** `>= 5242880` of bytes as `>= 5.0 MiB`. */
-function thresholdText(threshold: string, unit: string): string {
-  const [, sign, number] = /^([<>]=? )(\d{1,15})$/.exec(threshold) ?? [];
-  return unit === "bytes" && number !== undefined ? `${sign ?? ""}${bytesText(Number(number))}` : threshold;
+function evidenceRow(line: EvidenceLine): readonly string[] {
+  const compared = comparedText(line);
+  return [
+    nameText(line.signal, 128),
+    measureText(line),
+    compared === "" ? "" : `(${compared})`,
+    `[${partText(line.part)}]`,
+  ];
 }

@@ -1,5 +1,6 @@
 /** What the operator counts, by the conventions of Prometheus. No label carries an id, a pod, a node or an image. */
 import { Counter, Gauge, Histogram, Registry } from "@prometheus-io/client";
+import { KillClassification } from "../api/memoryinvestigation.ts";
 import type { WorkQueueStats } from "./workqueue.ts";
 
 export interface Metrics {
@@ -42,6 +43,8 @@ export function createMetrics(
     labelNames: ["classification"],
     registers,
   });
+  // A series that begins with 1 has not increased for anybody who looks: the first kill would alert nobody.
+  for (const classification of KillClassification.options) kills.inc({ classification }, 0);
   const mitigations = new Counter({
     name: "oomscope_mitigations_total",
     help: "Steps of mitigations: what was refused, proposed, intended, done, and why.",
