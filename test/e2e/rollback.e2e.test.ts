@@ -1,0 +1,94 @@
+/**
+ * The incident to its end on the real node: the fixed release is good, the leaky one is rolled out over it, and the finding leads back to the fixed
+ * one, by policy. The real controllers roll out. Needs the images of the example (`make example-images`).
+ */
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
+import { systemClock } from "../../src/seams.ts";
+import { apply, freshNamespace, kubectl, policy, ready, until } from "./lab.ts";
+
+const NAMESPACE = "e2e-rollback";
+const NAME = "back-to-good";
+const RELEASES = join(import.meta.dirname, "..", "..", "examples", "thumbnail-service", "kubernetes");
+/** For this long the fixed release has to have been the newest. */
+const SERVES_MS = 15_000;
+/** Every worker has seen every size of image by then; what grows after it is the leak. */
+const WARM_MS = 12_000;
+
+async function release(which: "fixed" | "leaky"): Promise<void> {
+  const manifests = (await kubectl("kustomize", join(RELEASES, which)))
+    .split(/^---$/m)
+    .filter((text) => !/^kind: Namespace$/m.test(text));
+  const here = manifests.map((text) => text.replaceAll("namespace: media", `namespace: ${NAMESPACE}`));
+  // Room enough that no pod dies in the middle: kills are another test.
+  await apply(here.map((text) => text.replaceAll("memory: 128Mi", "memory: 512Mi")).join("---\n"));
+  await ready(NAMESPACE, ["thumbnail-svc", "loadgen"]);
+}
+
+/** The other tests of the suite open many investigations, which is what the storm brake is for. */
+async function storm(investigations: number | null): Promise<void> {
+  const patch = JSON.stringify({ spec: { clusterBudget: { storm: { investigations } } } });
+  await kubectl("patch", "clustermemorypolicy", "observe-everything", "--type=merge", "-p", patch);
+}
+
+async function deployment(path: string): Promise<string> {
+  return kubectl("-n", NAMESPACE, "get", "deployment", "thumbnail-svc", "-o", `jsonpath=${path}`);
+}
+
+beforeAll(async () => {
+  await freshNamespace(NAMESPACE);
+  await storm(1000);
+  const account = "--serviceaccount=oomscope-system:oomscope-operator";
+  const role = "--clusterrole=oomscope-mitigation";
+  await kubectl("-n", NAMESPACE, "create", "rolebinding", "oomscope-mitigation", role, account);
+});
+afterAll(async () => {
+  await storm(null);
+  await kubectl("delete", "namespace", NAMESPACE, "--wait=false");
+});
+
+async function latest(): Promise<MemoryInvestigation> {
+  return MemoryInvestigation.parse(JSON.parse(await kubectl("-n", NAMESPACE, "get", "memi", NAME, "-o", "json")));
+}
+
+test("a leaky roll-out is rolled back to the release before it, once, and called done when all pods run it", async () => {
+  await release("fixed");
+  const good = await deployment("{.spec.template.spec.containers[0].image}");
+  await systemClock.sleep(SERVES_MS);
+  await release("leaky");
+  const bad = await deployment("{.spec.template.spec.containers[0].image}");
+  expect(bad).not.toBe(good);
+  const generation = Number(await deployment("{.metadata.generation}"));
+  await systemClock.sleep(WARM_MS);
+
+  const when = { verdicts: ["AnonHeapLeak"], minConfidencePercent: 50, onsetAfterRollout: true };
+  const rollback = { healthyFor: `${SERVES_MS / 1000}s` };
+  const mitigate = [{ action: "Rollback", approval: "Automatic", when, rollback }];
+  const collect = { interval: "5s", duration: "90s" };
+  await apply(policy(NAMESPACE, { mode: "Enforce", preserve: { strategy: "None" }, collect, mitigate }));
+  await apply({
+    apiVersion: "oomscope.dev/v1alpha1",
+    kind: "MemoryInvestigation",
+    metadata: { name: NAME, namespace: NAMESPACE },
+    spec: { targetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "thumbnail-svc" } },
+  });
+  await until("the investigation has ended", 400, async () => (await latest()).status?.result !== undefined);
+
+  const { status } = await latest();
+  expect(status?.mitigations).toMatchObject([
+    {
+      action: "Rollback",
+      state: "Done",
+      reason: "RolledBack",
+      approvedBy: "Policy",
+      before: { images: [bad] },
+      after: { images: [good] },
+    },
+  ]);
+  expect(status?.result).toBe("Mitigated");
+  expect(status?.conditions?.find(({ type }) => type === "Validated")?.status).toBe("Unknown");
+  expect(await deployment("{.spec.template.spec.containers[0].image}")).toBe(good);
+  expect(Number(await deployment("{.metadata.generation}"))).toBe(generation + 1);
+  expect(await deployment("{.status.updatedReplicas}")).toBe(await deployment("{.status.replicas}"));
+});
