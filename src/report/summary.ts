@@ -2,7 +2,7 @@
 import { killsOf } from "./kernelsection.ts";
 import { momentText } from "./axis.ts";
 import { bytesText, nameText, secondsText } from "../diagnosis/words.ts";
-import { NEXT_STEPS } from "../diagnosis/nextsteps.ts";
+import { VERDICTS } from "../api/verdicts.ts";
 import { html, type Markup, NOTHING } from "./markup.ts";
 import type { Material } from "./material.ts";
 
@@ -27,7 +27,7 @@ export function headlineOf({ finding }: Material): string {
 
 export function summarySection(material: Material): Markup {
   const { finding } = material;
-  const { means, steps } = NEXT_STEPS[finding.verdict];
+  const { meaning, advice } = VERDICTS[finding.verdict];
   const { runnerUp } = finding;
   return html`<section aria-labelledby="summary">
     <h2 id="summary">What is it?</h2>
@@ -36,7 +36,7 @@ export function summarySection(material: Material): Markup {
       >${finding.subKind === undefined ? NOTHING : html` <span>${finding.subKind}</span>`}
       ${finding.verdict === "Inconclusive" ? NOTHING : html`<meter min="0" max="100" value="${finding.confidencePercent}" aria-hidden="true"></meter> ${finding.confidencePercent} % sure`}
     </p>
-    <p class="means">${means}</p>
+    <p class="means">${withCode(meaning)}</p>
     <p>${finding.summary}</p>
     ${culprit(material)}
     <h3>In numbers</h3>
@@ -50,11 +50,14 @@ export function summarySection(material: Material): Markup {
       )}
     </dl>
     <h3>What to do next</h3>
-    <ol>
-      ${steps.map((step) => html`<li>${step}</li>`)}
-    </ol>
-    ${runnerUp === undefined ? NOTHING : html`<p class="note">If it is not that, it is most likely ${runnerUp.verdict} (${runnerUp.confidencePercent} %): ${NEXT_STEPS[runnerUp.verdict].means}</p>`}
+    <p>${withCode(advice)}</p>
+    ${runnerUp === undefined ? NOTHING : html`<p class="note">If it is not that, it is most likely ${runnerUp.verdict} (${runnerUp.confidencePercent} %): ${withCode(VERDICTS[runnerUp.verdict].meaning)}</p>`}
   </section>`;
+}
+
+/** Our own texts mark names of files and options by backticks. */
+function withCode(text: string): Markup {
+  return html`${text.split("`").map((piece, i) => (i % 2 === 1 ? html`<code>${piece}</code>` : html`${piece}`))}`;
 }
 
 function culprit({ finding }: Material): Markup {

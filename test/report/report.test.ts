@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Sample } from "../../src/api/collection.ts";
+import { VERDICTS } from "../../src/api/verdicts.ts";
 import { reportCommand } from "../../src/cli/reportcommand.ts";
 import { EXIT } from "../../src/cli/command.ts";
 import { openPack } from "../../src/evidence/pack.ts";
@@ -108,7 +109,7 @@ describe("the story", () => {
   test("who made memory resident, whether that may be believed, and the verdict with its reasons", () => {
     expect(page).toContain("decode_tile in libimgdecode.so: 100 %");
     expect(page).toContain("Nearly every page that was touched stayed");
-    expect(wordsOf(page)).toContain("What is it? Inconclusive What was measured does not tell");
+    expect(wordsOf(page)).toContain("What is it? Inconclusive Nobody could know from what was measured.");
     expect(page).toContain("2 valleys are too few to judge");
   });
 
@@ -134,7 +135,8 @@ describe("the story", () => {
     const text = reportPage(leak);
     expect(leak.finding.verdict).toBe("AnonHeapLeak");
     expect(text).toContain("<dt>Growth</dt>");
-    expect(text).toContain("Roll back to the last revision that did not grow");
+    expect(text).toContain(VERDICTS.AnonHeapLeak.meaning);
+    expect(text).toContain("Roll back to the revision before the growth began");
     expect(text).toContain("thumbnail-svc (pid 7), named in the finding");
     expect(text).toContain("The collection was cut off: it has no manifest.");
   });
