@@ -6,11 +6,11 @@ import { type Case, classShares, killsByAnon } from "./case.ts";
 import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional, netOf } from "./claim.ts";
 import { line } from "./evidenceline.ts";
 import { type ContainerGrowth, type ProcessGrowth, otherLivesGrowing } from "./growth.ts";
-import { followsLoad, togetherness } from "./load.ts";
-import type { ContainerRecording } from "./recording.ts";
+import { hugeFilling } from "./hugepages.ts";
+import { togetherness } from "./load.ts";
 import type { Point } from "./score.ts";
 import { HUGE, SHARE, THREADS } from "./thresholds.ts";
-import { type Trend, gateOf } from "./trend.ts";
+import type { Trend } from "./trend.ts";
 
 /** What grows in a process that runs a runtime, as its own heap. */
 const RUNTIME_HEAPS: Readonly<Partial<Record<MappingClass, Runtime>>> = {
@@ -279,65 +279,6 @@ function isChild({ container }: ContainerGrowth, { process }: ProcessGrowth): bo
 function largestClass(seen: Case, { process }: ProcessGrowth): MappingClass | undefined {
   const shares = classShares(seen, process) ?? new Map<MappingClass, number>();
   return [...shares].find(([, share]) => share >= SHARE.sure)?.[0];
-}
-
-interface Filling {
-  readonly ofGrowth: number;
-  readonly ofAnon: number;
-  readonly addressSpaceBytes: number;
-}
-
-/**
- * Huge pages make the growth, and the process has not asked for more address space meanwhile. By its own AnonHugePages, or where that was read seldom by the
- * cgroup's anon_thp.
- */
-export function hugeFilling(container: ContainerRecording, { process }: ProcessGrowth): Filling | undefined {
-  const { hugePages, rssAnon, vmSize } = process;
-  const own = hugePages.times.length > rssAnon.times.length / 2;
-  const huge = own ? hugePages : container.stat.anon_thp;
-  const anonAt = new Map((own ? rssAnon : container.kinds.anon).times.map((time, i) => [time, i]));
-  const values = (own ? rssAnon : container.kinds.anon).values;
-  const anon = huge.times.map((time) => values[anonAt.get(time) ?? -1] ?? 0);
-  const net = netOf(anon);
-  if (anon.length < 2 || vmSize.times.length < 2 || net < gateOf(anon, container.limitBytes)) return undefined;
-  const ofGrowth = Math.min(1, netOf(huge.values) / net);
-  const ofAnon = (huge.values.at(-1) ?? 0) / Math.max(1, anon.at(-1) ?? 1);
-  const addressSpaceBytes = netOf(vmSize.values);
-  if (ofGrowth < HUGE.ofGrowth || ofAnon < HUGE.share || addressSpaceBytes > HUGE.addressSpace * net) return undefined;
-  return { ofGrowth, ofAnon, addressSpaceBytes };
-}
-
-/** Memory that goes up and down with what is asked of the process, at a price that stays the same. */
-export function loadProportional(facts: Facts): Claim | undefined {
-  const { container, story, gate, part } = facts;
-  const trend = story.anon;
-  const found = followsLoad(container, container.anonAndSwap, gate);
-  // A rise of threads or processes alone is as good a sign of a leak of these.
-  if (trend === undefined || found === undefined || !(found.bothWays || found.proxy === "sockets")) return undefined;
-  const { proxy, bytesEach, r2Percent, bothWays } = found;
-  return {
-    verdict: "LoadProportional",
-    subKind: bothWays ? undefined : "RampUp",
-    trend,
-    points: [
-      ...growthPoints(facts, trend).filter((p) => p !== "loadPartly" && p !== "noisy"),
-      bothWays ? "separating" : "corroborated",
-    ],
-    cap: bothWays ? undefined : 60,
-    provisional: isProvisional(facts, trend),
-    says: bothWays
-      ? `goes up and down with its ${proxy}, and each costs the same all the time`
-      : `rises with its ${proxy}; whether it falls with them has not been seen`,
-    speaks: [
-      line(`anon against ${proxy}, r²`, r2Percent, "%", part, ">= 90"),
-      line(`anon for each of its ${proxy}`, bytesEach, "bytes", part),
-    ],
-    against: [],
-    limits: bothWays
-      ? []
-      : [`Only a rise of ${proxy} was seen: what keeps them open can be a leak as well. Measure until the load falls.`],
-    rivals: ["AnonHeapLeak"],
-  };
 }
 
 /**

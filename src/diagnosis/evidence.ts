@@ -75,7 +75,11 @@ function kindLines(
     if (other === "swap" && kind === "anon") {
       if (trend.trend === "Growing") speaks.push(line("swap, net", trend.netBytes, "bytes", part));
     } else if (trend.trend === "Growing") against.push(line(`${other}, slope`, trend.slope, "bytes/s", part));
-    else if (verdict !== "Inconclusive" && (other === "anon" || other === "file")) {
+    else if (
+      verdict !== "Inconclusive" &&
+      (other === "anon" || other === "file") &&
+      Math.abs(trend.netBytes) < trend.gateBytes
+    ) {
       speaks.push(line(`${other}, slope`, trend.slope, "bytes/s", part, "not growing"));
     }
   }

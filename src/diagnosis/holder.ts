@@ -1,6 +1,18 @@
 /** The series of one container, cgroup or process tree while they are filled, and what they become: one {@link ContainerRecording}. */
 import { MEMORY_KINDS, type CgroupReading, type MemoryKind, type ProcessReading } from "../api/collection.ts";
 import { type Columns, addRow, allSeries, columns, seriesOf } from "./columns.ts";
+import {
+  PROCESS_FIELDS,
+  PROCESS_GETTERS,
+  type ProcessField,
+  SUMS,
+  SUM_FIELDS,
+  type SumField,
+  hasMemory,
+  rollup,
+  status,
+  total,
+} from "./processfields.ts";
 import type { ContainerRecording, ProcessRecording } from "./recording.ts";
 import type { Series } from "./statistics.ts";
 import { ENOUGH } from "./thresholds.ts";
@@ -31,46 +43,8 @@ const STAT_FIELDS = [
 /** Counters of memory.events and the totals of memory.pressure. */
 const EVENT_FIELDS = ["high", "max", "oomKill", "stallSomeUs", "stallFullUs"] as const;
 
-/**
- * Of each process. shared and unshared: Shared_* and Private_Dirty of the rollup. dirtyFile: dirty pages that are neither anonymous nor shared memory, so
- * those of mapped files. hugePages: AnonHugePages. descriptors: open ones; sockets and pipes as far as they were looked at.
- */
-const PROCESS_FIELDS = [
-  "pssAnon",
-  "rssAnon",
-  "rssShmem",
-  "swap",
-  "threads",
-  "vmSize",
-  "shared",
-  "unshared",
-  "hugePages",
-  "pageTables",
-  "descriptors",
-] as const;
-
-const SUM_FIELDS = [
-  "rss",
-  "pss",
-  "pssAnon",
-  "rssAnon",
-  "rssFile",
-  "pssShmem",
-  "shared",
-  "unshared",
-  "dirtyFile",
-  "pageTables",
-  "threads",
-  "processes",
-  "descriptors",
-  "sockets",
-  "pipes",
-] as const;
-
 export type StatField = (typeof STAT_FIELDS)[number];
 export type EventField = (typeof EVENT_FIELDS)[number];
-export type SumField = (typeof SUM_FIELDS)[number];
-export type ProcessField = (typeof PROCESS_FIELDS)[number];
 const MEMORY_FIELDS = [...MEMORY_KINDS, "usage", "anonAndSwap"] as const;
 const OWN_FIELDS = ["anon", "file", "shmem", "swap", "usage"] as const;
 
@@ -157,85 +131,6 @@ export function addCgroup(container: Holder, cgroup: CgroupReading, seconds: num
   });
 }
 
-/** A zombie has none, and takes nothing away from what is known of the rest. */
-function hasMemory({ status }: ProcessReading): boolean {
-  return status["VmRSS"] !== undefined;
-}
-
-type Of = (reading: ProcessReading) => number | undefined;
-
-/** Undefined when one of them does not tell. */
-function total(readings: readonly ProcessReading[], of: Of): number | undefined {
-  let sum = 0;
-  for (const reading of readings) {
-    const one = of(reading);
-    if (one === undefined) return undefined;
-    sum += one;
-  }
-  return sum;
-}
-
-const status =
-  (name: string): Of =>
-  (reading) =>
-    reading.status[name];
-const rollup =
-  (name: string): Of =>
-  (reading) =>
-    reading.rollup?.[name];
-
-/** Descriptors of a kind, as many as there would be if the rest were like those that were looked at. */
-const opened =
-  (kind: string): Of =>
-  ({ descriptors }) =>
-    descriptors === undefined || (descriptors.looked === 0 && descriptors.open > 0)
-      ? undefined
-      : Math.round(((descriptors.kinds[kind] ?? 0) * descriptors.open) / Math.max(1, descriptors.looked));
-
-function sharedOf({ rollup: sizes }: ProcessReading): number | undefined {
-  const [clean, dirty] = [sizes?.["Shared_Clean"], sizes?.["Shared_Dirty"]];
-  return clean === undefined || dirty === undefined ? undefined : clean + dirty;
-}
-
-/** Private_Dirty + Shared_Dirty, less what is anonymous and what is shared memory: pages of files, written to and not yet on disk. */
-function dirtyFileOf({ rollup: sizes, status: own }: ProcessReading): number | undefined {
-  const [unshared, shared, anonymous] = [sizes?.["Private_Dirty"], sizes?.["Shared_Dirty"], sizes?.["Anonymous"]];
-  if (unshared === undefined || shared === undefined || anonymous === undefined) return undefined;
-  return Math.max(0, unshared + shared - anonymous - (own["RssShmem"] ?? 0));
-}
-
-const SUMS: Readonly<Record<SumField, Of>> = {
-  rss: status("VmRSS"),
-  pss: rollup("Pss"),
-  pssAnon: rollup("Pss_Anon"),
-  rssAnon: status("RssAnon"),
-  rssFile: status("RssFile"),
-  pssShmem: rollup("Pss_Shmem"),
-  shared: sharedOf,
-  unshared: rollup("Private_Dirty"),
-  dirtyFile: dirtyFileOf,
-  pageTables: status("VmPTE"),
-  threads: ({ threads }) => threads,
-  processes: () => 1,
-  descriptors: ({ descriptors }) => descriptors?.open,
-  sockets: opened("socket"),
-  pipes: opened("pipe"),
-};
-
-const PROCESS: Readonly<Record<ProcessField, Of>> = {
-  pssAnon: rollup("Pss_Anon"),
-  rssAnon: status("RssAnon"),
-  rssShmem: status("RssShmem"),
-  swap: status("VmSwap"),
-  threads: ({ threads }) => threads,
-  vmSize: status("VmSize"),
-  shared: sharedOf,
-  unshared: rollup("Private_Dirty"),
-  hugePages: rollup("AnonHugePages"),
-  pageTables: status("VmPTE"),
-  descriptors: ({ descriptors }) => descriptors?.open,
-};
-
 /** Kinds of a process without a cgroup of its own: what its processes map. */
 export function addSums({ own }: Holder, readings: readonly ProcessReading[], seconds: number): void {
   if (own === undefined) return;
@@ -286,8 +181,6 @@ export function addProcesses(
   }
   return left;
 }
-
-const PROCESS_GETTERS = Object.entries(PROCESS) as [ProcessField, Of][];
 
 /** A row without an object in between: there is one for each process and sample. */
 function addReading({ times, values }: Columns<ProcessField>, seconds: number, reading: ProcessReading): void {

@@ -8,15 +8,14 @@ import { type Columns, addRow, allSeries, columns } from "./columns.ts";
 import {
   type EventField,
   type Holder,
-  type ProcessField,
   type StatField,
-  type SumField,
   addCgroup,
   addProcesses,
   addSums,
   makeHolder,
   settled,
 } from "./holder.ts";
+import type { ProcessField, SumField } from "./processfields.ts";
 import type { Series } from "./statistics.ts";
 
 /** Samples that are kept; a day at 20 s. Later ones are counted only. */

@@ -5,6 +5,13 @@
 import { MAX_POINTS, type Series, blockMinima, median, noise, span, theilSen } from "./statistics.ts";
 import { PLATEAU, RETENTION, SPIKE, STEP } from "./thresholds.ts";
 
+/** The highest less the lowest; 0 where there is nothing. */
+export function rangeOf(values: readonly number[]): number {
+  return (
+    values.reduce((most, v) => Math.max(most, v), 0) - values.reduce((least, v) => Math.min(least, v), values[0] ?? 0)
+  );
+}
+
 export interface Spike {
   /** Above the median, in bytes. */
   readonly heightBytes: number;

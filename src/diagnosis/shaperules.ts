@@ -1,15 +1,12 @@
 /** Memory moved and does not grow to the end: copies of shared pages, huge pages, a burst, a step, a warm-up, what an allocator keeps. */
-import { classShares } from "./case.ts";
 import { type Claim, type Doubt, type Facts, doubt, isProvisional, viewPoints } from "./claim.ts";
-import { hugeFilling } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
 import type { HeldKind } from "./growth.ts";
-import { keptAfterDemand } from "./load.ts";
 import type { Point } from "./score.ts";
-import { findPlateau, findRetention, findSaturation, findSpike, findStep } from "./shape.ts";
+import { findPlateau, findSaturation, findSpike, findStep, rangeOf } from "./shape.ts";
 import { findUnsharing } from "./sharing.ts";
 import type { Series } from "./statistics.ts";
-import { HUGE, PLATEAU, RETENTION, SHARE, SHARING, SPIKE, STEP, THRASH } from "./thresholds.ts";
+import { PLATEAU, SHARE, SHARING, SPIKE, STEP, THRASH } from "./thresholds.ts";
 import { type Trend, gateOf } from "./trend.ts";
 import { bytesText, secondsText } from "./words.ts";
 
@@ -36,12 +33,6 @@ function movers({
     trend === undefined || trend.shape === "TooShort" || range < gate || range < SHARE.kernel * most
       ? []
       : [{ kind, series, trend, gate }],
-  );
-}
-
-function rangeOf(values: readonly number[]): number {
-  return (
-    values.reduce((most, v) => Math.max(most, v), 0) - values.reduce((least, v) => Math.min(least, v), values[0] ?? 0)
   );
 }
 
@@ -82,48 +73,6 @@ export function cowUnsharing(facts: Facts): Claim | undefined {
           ]
         : [],
     rivals: ["AnonHeapLeak"],
-  };
-}
-
-/** Huge pages filled what little pages would have left empty. Only where it has come to its end: while it grows, a leak looks the same. */
-export function thpBloat(facts: Facts): Claim | undefined {
-  const { story, seen, part, gate, container } = facts;
-  const leader = story.processes[0];
-  const trend = story.anon;
-  const plateau = findPlateau(container.anonAndSwap, gate);
-  if (leader === undefined || trend === undefined || plateau === undefined) return undefined;
-  const found = hugeFilling(container, leader);
-  const shares = classShares(seen, leader.process);
-  const runtime = ["V8Heap", "JvmHeap", "GoHeap"].some((kind) => (shares?.get(kind as "V8Heap") ?? 0) >= SHARE.part);
-  if (found === undefined || runtime) return undefined;
-  const { ofGrowth, ofAnon, addressSpaceBytes } = found;
-  return {
-    verdict: "ThpBloat",
-    trend,
-    points: [...viewPoints(facts, trend), "separating"],
-    cap: 70,
-    provisional: isProvisional(facts, trend),
-    says: `gained ${bytesText(plateau.riseBytes)} in huge pages without asking for more address space: each is 2 MiB, however little of it is used`,
-    speaks: [
-      line(
-        `AnonHugePages of pid ${leader.process.pid}, share of the growth`,
-        100 * ofGrowth,
-        "%",
-        part,
-        `>= ${HUGE.ofGrowth * 100}`,
-      ),
-      line(
-        `AnonHugePages of pid ${leader.process.pid}, share of anon`,
-        100 * ofAnon,
-        "%",
-        part,
-        `>= ${HUGE.share * 100}`,
-      ),
-      line(`VmSize of pid ${leader.process.pid}, net`, addressSpaceBytes, "bytes", part),
-    ],
-    against: [],
-    limits: ["How much of the huge pages is in use cannot be seen without writing to the target."],
-    rivals: ["WarmupPlateau"],
   };
 }
 
@@ -188,76 +137,6 @@ export function stepChange(facts: Facts): Claim | undefined {
     };
   }
   return undefined;
-}
-
-/** Memory came with a demand that has gone, and did not go with it. */
-export function allocatorRetention(facts: Facts): Claim | undefined {
-  const { container, story, gate, part, seen } = facts;
-  const trend = story.anon;
-  const leader = story.processes[0];
-  if (trend === undefined || trend.shape === "TooShort" || rangeOf(container.anonAndSwap.values) < gate)
-    return undefined;
-  const plateau = findPlateau(container.anonAndSwap, gate);
-  const step = findStep(container.anonAndSwap, gate);
-  if (plateau === undefined && step === undefined) return undefined;
-  const kept = keptAfterDemand(container, container.anonAndSwap);
-  const burst = findRetention(container.anonAndSwap, gate);
-  const shares = leader === undefined ? undefined : classShares(seen, leader.process);
-  const managed = [...(shares?.keys() ?? [])].some(
-    (kind) => /^(V8Heap|JvmHeap|GoHeap)$/.test(kind) && (shares?.get(kind) ?? 0) >= SHARE.part,
-  );
-  const arenas = leader === undefined ? undefined : arenasOf(facts, leader.process);
-  // A collector's heap rises and stays in the same way, and it is no allocator of C.
-  if (managed || (kept === undefined && burst === undefined && arenas === undefined)) return undefined;
-  return {
-    verdict: "AllocatorRetention",
-    subKind: arenas === undefined ? undefined : "Arenas",
-    trend,
-    points: [
-      ...viewPoints(facts, trend),
-      ...(kept === undefined && burst === undefined ? [] : (["separating"] as const)),
-      ...(arenas === undefined && (kept === undefined || burst === undefined) ? [] : (["corroborated"] as const)),
-    ],
-    cap: 75,
-    provisional: isProvisional(facts, trend),
-    says: `keeps memory that its demand of a moment needed${burst === undefined ? "" : `: ${burst.keptPercent} % of the peak's growth has stayed`}, and grows no more`,
-    speaks: [
-      ...(kept === undefined
-        ? []
-        : [
-            line(`${kept.proxy}, fall from the most`, kept.fellPercent, "%", part, `>= ${RETENTION.demandFalls * 100}`),
-          ]),
-      ...(burst === undefined
-        ? []
-        : [line("kept of what the burst took", burst.keptPercent, "%", part, `>= ${RETENTION.keeps * 100}`)]),
-      ...(arenas === undefined
-        ? []
-        : [line("glibc arenas", arenas, "mappings", "mappings", `>= ${RETENTION.leastArenas}`)]),
-    ],
-    against: [],
-    limits: [
-      "Only malloc_trim or the allocator's own statistics prove it, and these need a hook in the program: seen from outside, a cache that has filled looks the same.",
-    ],
-    rivals: ["WarmupPlateau"],
-  };
-}
-
-/** Number of glibc's arenas where the growth lies in them, and they are as many as threads and CPUs give. */
-function arenasOf(
-  { seen, container }: Facts,
-  process: { readonly pid: number; readonly startTicks: number },
-): number | undefined {
-  const growth = seen.surroundings.mappingGrowth?.find(
-    (one) => one.pid === process.pid && one.startTicks === process.startTicks,
-  );
-  const shares = classShares(seen, process);
-  const arenas = growth?.classes.find((one) => one.class === "Arena")?.mappings ?? 0;
-  const cpus = seen.surroundings.host?.cpus ?? 1;
-  const threads = Math.max(0, ...container.sums.threads.values);
-  const most = Math.min(RETENTION.arenasForEachCpu * cpus, threads);
-  const enough =
-    arenas >= Math.max(RETENTION.leastArenas, most / 2) && (shares?.get("Arena") ?? 0) >= RETENTION.arenaShare;
-  return enough ? arenas : undefined;
 }
 
 /** It grew, and has come, or is coming, to its end. */

@@ -86,5 +86,7 @@ export function findArtefact({ sums, usage }: ContainerRecording, gateBytes: num
   const twice = rss - pss;
   if (rss <= used || twice < gateBytes || twice < SHARING.artefact * rss) return undefined;
   const processes = Math.round(median(sums.processes.values));
+  // One process shares only with others outside, whose pages are charged there: its own RSS misleads nobody by a sum.
+  if (processes < 2) return undefined;
   return { rssBytes: rss, pssBytes: pss, usageBytes: used, twicePercent: Math.round((100 * twice) / rss), processes };
 }

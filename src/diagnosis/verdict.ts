@@ -1,14 +1,17 @@
 /** The verdict: the first rule of an ordered list that has something to say, what comes next, and how sure it is. Says Inconclusive rather than guess. */
 import type { Verdict } from "../api/memoryinvestigation.ts";
-import { growingAnon, loadProportional } from "./anonrules.ts";
+import { growingAnon } from "./anonrules.ts";
 import type { Attribution } from "./attribution.ts";
 import type { Case } from "./case.ts";
 import { type Claim, type Doubt, type Facts, type Kind, type Rule, factsOf } from "./claim.ts";
 import type { ProcessGrowth } from "./growth.ts";
+import { thpBloat } from "./hugepages.ts";
 import { growingOther, mappedDirtyFile, pageCache, unchargedSockets } from "./kindrules.ts";
-import { limitTooLow, nodeVictim, restartLoop, swapColdPages, throttledAtHigh, tooLittle } from "./pressurerules.ts";
+import { allocatorRetention, loadProportional } from "./loadrules.ts";
+import { nodeVictim } from "./noderules.ts";
+import { limitTooLow, restartLoop, swapColdPages, throttledAtHigh, tooLittle } from "./pressurerules.ts";
 import { LEAST_CONFIDENCE, confidenceOf } from "./score.ts";
-import { allocatorRetention, cowUnsharing, stepChange, thpBloat, transientSpike, warmupPlateau } from "./shaperules.ts";
+import { cowUnsharing, stepChange, transientSpike, warmupPlateau } from "./shaperules.ts";
 import { boundedSteady, doubtfulGrowth, emptied, sharedPageArtefact, withoutTraffic } from "./steadyrules.ts";
 import type { Trend } from "./trend.ts";
 

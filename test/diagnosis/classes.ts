@@ -499,6 +499,12 @@ export const LOOK_ALIKES: readonly (ClassCase & { readonly of: Verdict })[] = [
     ],
   },
   {
+    of: "SharedPageArtefact",
+    name: "one process that shares a large program with others outside",
+    verdict: "BoundedSteady",
+    plan: [{ limit: 512 * MIB, processes: [{ pid: 7, anon: () => 60, resident: () => 160, shared: () => 100 }] }],
+  },
+  {
     of: "CowUnsharing",
     name: "workers that get larger",
     verdict: "AnonHeapLeak",
