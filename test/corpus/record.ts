@@ -90,28 +90,29 @@ async function recorded(one: Case): Promise<boolean> {
 
 async function record(one: Case): Promise<void> {
   const lane = await openLane(systemRandom.hex(4), one);
-  running.add(lane);
   try {
-    await clock.sleep((one.settleSeconds ?? USUAL.settleSeconds) * 1000);
+    await clock.sleep((one.settleSeconds ?? USUAL.settleSeconds) * 1000, stop.signal);
     const unfinished = join(HOME, `${one.name}.tar.zst`);
     await collect(one, lane, unfinished);
-    await checkWhole(unfinished);
+    await checkWhole(one, unfinished);
     if (lane.problems.length > 0) throw new Error(lane.problems.join("; "));
     const file = join(PACKS, `${one.name}.tar.zst`);
     copyFileSync(unfinished, file);
     chmodSync(file, 0o644);
+    rmSync(unfinished);
     console.log(`  ${one.name}: ${Math.round(statSync(file).size / 1024)} KiB`);
   } finally {
     await lane.close();
-    running.delete(lane);
   }
 }
 
 /** On a busy machine a sample may come too late and be left out, as in an incident. Throws where more than that is missing. */
-async function checkWhole(file: string): Promise<void> {
+async function checkWhole({ profile }: Case, file: string): Promise<void> {
   const pack = await openPack(file);
   const { ok, problems } = await pack.verify();
   if (!ok || pack.manifest === undefined) throw new Error(`the pack is not whole: ${problems.join("; ")}`);
+  if (profile === true && !pack.parts.some(({ kind }) => kind === "profile"))
+    throw new Error("there is no profile in it: see oomscope perf-check");
   const text = await textOf(file);
   // "root" is everybody's, and stands in every archive.
   for (const name of [hostname(), userInfo().username].filter((own) => own !== "root"))
@@ -142,14 +143,13 @@ function collect(one: Case, { cgroups, hold, target }: Lane, file: string): Prom
   });
 }
 
-/** What must be closed when the recorder is told to stop. */
-const running = new Set<Lane>();
+/** Collections that run now, and the word that everything is to end: each lane then closes itself. */
 const collectors = new Set<ChildProcess>();
+const stop = new AbortController();
 
-async function closeAll(): Promise<void> {
+function stopAll(): void {
+  stop.abort(new Error("told to stop"));
   for (const child of collectors) child.kill("SIGKILL");
-  for (const lane of running) await lane.close();
-  rmSync(HOME, { recursive: true, force: true });
 }
 
 function choose(names: readonly string[]): readonly Case[] {
@@ -158,10 +158,10 @@ function choose(names: readonly string[]): readonly Case[] {
   return names.length === 0 ? CASES : CASES.filter(({ name }) => names.includes(name));
 }
 
-/** A node takes one profile at a time: two cases that want one are not recorded together. */
+/** A node takes one profile at a time: where only cases that want one are left, the lane that takes one has them all. */
 function next(queue: Case[], profiling: boolean): Case | undefined {
   const at = profiling ? queue.findIndex(({ profile }) => profile !== true) : 0;
-  return queue.splice(Math.max(0, at), 1)[0];
+  return at < 0 ? undefined : queue.splice(at, 1)[0];
 }
 
 async function main(): Promise<void> {
@@ -171,8 +171,7 @@ async function main(): Promise<void> {
   if (existsSync(HOME))
     throw new Error(`${HOME} is there already: another recording runs, or one was ended hard; then remove it`);
   const queue = [...choose(process.argv.slice(2))];
-  for (const signal of ["SIGINT", "SIGTERM"] as const)
-    process.on(signal, () => void closeAll().finally(() => process.exit(130)));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stopAll);
   mkdirSync(dirname(PROGRAMS), { recursive: true });
   mkdirSync(PACKS, { recursive: true });
   const failed: string[] = [];
@@ -180,11 +179,10 @@ async function main(): Promise<void> {
     await removeLeftCgroups();
     build();
     const busy = new Set<Case>();
-    const take = (): Case | undefined =>
-      next(
-        queue,
-        [...busy].some(({ profile }) => profile === true),
-      );
+    const take = (): Case | undefined => {
+      const profiling = [...busy].some(({ profile }) => profile === true);
+      return stop.signal.aborted ? undefined : next(queue, profiling);
+    };
     const lane = async (): Promise<void> => {
       for (let one = take(); one !== undefined; one = take()) {
         busy.add(one);
@@ -194,9 +192,10 @@ async function main(): Promise<void> {
     };
     await Promise.all(Array.from({ length: LANES }, lane));
   } finally {
-    await closeAll();
+    rmSync(HOME, { recursive: true, force: true });
   }
-  if (failed.length > 0) process.exitCode = 1;
+  if (stop.signal.aborted) process.exitCode = 130;
+  else if (failed.length > 0) process.exitCode = 1;
 }
 
 await main().catch((error: unknown) => {
