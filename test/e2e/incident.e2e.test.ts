@@ -1,15 +1,16 @@
 /**
- * The incident to its end on the real node: the fixed release is good, the leaky one is rolled out over it, and the finding leads back to the fixed
- * one, by policy. The real controllers roll out. Needs the images of the example (`make example-images`).
+ * The incident to its end on the real node: the fixed release is good, the leaky one is rolled out over it, a Job takes a profile, the finding says whose
+ * code it is and leads back to the fixed release, by policy. The real controllers roll out. Needs the images of the example (`make example-images`).
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Manifest } from "../../src/api/collection.ts";
 import { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
 import { systemClock } from "../../src/seams.ts";
-import { apply, freshNamespace, kubectl, policy, ready, until } from "./lab.ts";
+import { apply, freshNamespace, inStore, kubectl, policy, ready, until } from "./lab.ts";
 
-const NAMESPACE = "e2e-rollback";
-const NAME = "back-to-good";
+const NAMESPACE = "e2e-incident";
+const NAME = "whose-code";
 const RELEASES = join(import.meta.dirname, "..", "..", "examples", "thumbnail-service", "kubernetes");
 /** For this long the fixed release has to have been the newest. */
 const SERVES_MS = 15_000;
@@ -52,7 +53,7 @@ async function latest(): Promise<MemoryInvestigation> {
   return MemoryInvestigation.parse(JSON.parse(await kubectl("-n", NAMESPACE, "get", "memi", NAME, "-o", "json")));
 }
 
-test("a leaky roll-out is rolled back to the release before it, once, and called done when all pods run it", async () => {
+test("the finding names the function and the library; the roll-out is rolled back to the release before it, once, and called done when all pods run it", async () => {
   await release("fixed");
   const good = await deployment("{.spec.template.spec.containers[0].image}");
   await systemClock.sleep(SERVES_MS);
@@ -65,7 +66,7 @@ test("a leaky roll-out is rolled back to the release before it, once, and called
   const when = { verdicts: ["AnonHeapLeak"], minConfidencePercent: 50, onsetAfterRollout: true };
   const rollback = { healthyFor: `${SERVES_MS / 1000}s` };
   const mitigate = [{ action: "Rollback", approval: "Automatic", when, rollback }];
-  const collect = { interval: "5s", duration: "90s" };
+  const collect = { interval: "5s", duration: "90s", profile: { enabled: true, duration: "15s" } };
   await apply(policy(NAMESPACE, { mode: "Enforce", preserve: { strategy: "None" }, collect, mitigate }));
   await apply({
     apiVersion: "oomscope.dev/v1alpha1",
@@ -76,6 +77,27 @@ test("a leaky roll-out is rolled back to the release before it, once, and called
   await until("the investigation has ended", 400, async () => (await latest()).status?.result !== undefined);
 
   const { status } = await latest();
+  expect(status?.finding).toMatchObject({
+    verdict: "AnonHeapLeak",
+    culprit: {
+      container: "thumbnail",
+      process: { comm: "thumbnail-svc" },
+      library: "libimgdecode.so",
+      function: "allocate_decode_buffer",
+      functionSource: "SymbolTable",
+    },
+  });
+  expect(status?.finding?.summary).toContain("allocate_decode_buffer of libimgdecode.so, called by tiff_decode_tiles");
+  const share = status?.finding?.evidence.find(({ signal }) =>
+    signal.startsWith("page faults in allocate_decode_buffer"),
+  );
+  expect(share).toMatchObject({ unit: "%", part: expect.stringMatching(/^profile-\d{4}\.json$/) });
+  expect(Number(share?.value)).toBeGreaterThanOrEqual(70);
+  const collection = status?.collections?.at(-1);
+  const manifest = Manifest.parse(JSON.parse(await inStore(`collections/${collection?.id}/manifest.json`)));
+  expect(manifest.parts.filter(({ kind }) => kind === "profile")).toHaveLength(2);
+  expect(manifest.skipped.filter(({ what }) => what.startsWith("profile"))).toEqual([]);
+
   expect(status?.mitigations).toMatchObject([
     {
       action: "Rollback",
