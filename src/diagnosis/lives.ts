@@ -63,20 +63,34 @@ function ofProcess({ lastSeconds }: Recording, process: ProcessRecording): Life 
   };
 }
 
-/** Processes of one name that never live at the same time: a program that is started again and again. Of several names the one that held most. */
+/**
+ * Processes of one name that never live at the same time: a program that is started again and again. Of several names the one that held most. Those that hold next
+ * to nothing beside a life (a wrapper, a child before its exec) are no lives; two that are alike are workers, and then there is no chain.
+ */
 function mainChain({ processes }: ContainerRecording): readonly ProcessRecording[] {
   const named = new Map<string, ProcessRecording[]>();
   for (const process of processes) {
     if (process.rssAnon.times.length > 0) named.set(process.comm, [...(named.get(process.comm) ?? []), process]);
   }
-  const most = (list: readonly ProcessRecording[]): number =>
-    Math.max(0, ...list.map(({ rssAnon }) => rssAnon.values.reduce((peak, value) => Math.max(peak, value), 0)));
-  const largest = [...named.values()].toSorted((a, b) => most(b) - most(a))[0] ?? [];
-  const inOrder = largest.toSorted((a, b) => (a.rssAnon.times[0] ?? 0) - (b.rssAnon.times[0] ?? 0) || a.pid - b.pid);
-  const apart = inOrder.every(
-    (one, i) => i === 0 || (one.rssAnon.times[0] ?? 0) > (inOrder[i - 1]?.rssAnon.times.at(-1) ?? 0),
-  );
-  return apart ? inOrder : [];
+  const mostOf = (list: readonly ProcessRecording[]): number => Math.max(0, ...list.map(peakOf));
+  const largest = [...named.values()].toSorted((a, b) => mostOf(b) - mostOf(a))[0] ?? [];
+  const chain: ProcessRecording[] = [];
+  for (const one of largest.toSorted((a, b) => peakOf(b) - peakOf(a) || a.pid - b.pid)) {
+    const beside = chain.filter((other) => liveTogether(one, other));
+    if (beside.some((other) => peakOf(one) >= LOOP.worker * peakOf(other))) return [];
+    if (beside.length === 0) chain.push(one);
+  }
+  return chain;
+}
+
+function peakOf({ rssAnon }: ProcessRecording): number {
+  return rssAnon.values.reduce((peak, value) => Math.max(peak, value), 0);
+}
+
+function liveTogether(a: ProcessRecording, b: ProcessRecording): boolean {
+  const from = (process: ProcessRecording): number => process.rssAnon.times[0] ?? 0;
+  const until = (process: ProcessRecording): number => process.rssAnon.times.at(-1) ?? 0;
+  return from(a) <= until(b) && from(b) <= until(a);
 }
 
 export interface LeakInLives {

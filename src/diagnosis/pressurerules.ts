@@ -1,8 +1,10 @@
 /** The limit and the kernel's reclaim: kills soon after each start, a working set that does not fit, memory.high, swap. */
+import { type Attribution, attribute } from "./attribution.ts";
 import { killsByAnon } from "./case.ts";
 import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional, netOf, viewPoints } from "./claim.ts";
 import { line } from "./evidenceline.ts";
 import { findLoop, leakInLives } from "./lives.ts";
+import type { ProcessRecording } from "./recording.ts";
 import { type Series, median, span, theilSen } from "./statistics.ts";
 import { ENOUGH, HIGH, LOOP, SWAP, THRASH } from "./thresholds.ts";
 import type { Trend } from "./trend.ts";
@@ -18,6 +20,7 @@ export function restartLoop(facts: Facts): Claim | Doubt | undefined {
   const trend = story.anon;
   if (leak !== undefined && trend !== undefined && loop === undefined) {
     const { rising, slope, low, high, netBytes, points } = leak;
+    const code = codeOfLives(facts);
     const ofLives: Trend = {
       ...trend,
       trend: "Growing",
@@ -34,11 +37,13 @@ export function restartLoop(facts: Facts): Claim | Doubt | undefined {
       subKind: "RestartSawtooth",
       kind: "anon",
       trend: ofLives,
-      holder: lives.findLast((life) => life.process !== undefined)?.process ?? story.processes[0]?.process,
+      holder: code?.holder ?? story.processes[0]?.process,
+      ...(code === undefined ? {} : { attribution: code.attribution }),
       points: [
         ...growthPoints(facts, ofLives).filter((p) => p !== "restarts" && p !== "noisy"),
         ...(rising > 1 ? (["otherLives"] as const) : []),
         ...(killsByAnon(seen) > 0 ? (["kills"] as const) : []),
+        ...(code?.attribution.corroborated === true ? (["attributors"] as const) : []),
       ],
       provisional: true,
       says: `gained ${bytesText(slope)}/s of anonymous memory in ${rising === 1 ? "the longest of its lives" : `each of ${rising} lives`}, and was killed`,
@@ -74,6 +79,22 @@ export function restartLoop(facts: Facts): Claim | Doubt | undefined {
     ],
     rivals: ["AnonHeapLeak"],
   };
+}
+
+/** The last life whose code is named, or else the last: each of them ran the same program, and a profile sees one of them. */
+function codeOfLives({
+  lives,
+  story,
+  seen,
+}: Facts): { holder: ProcessRecording; attribution: Attribution } | undefined {
+  const looked = lives.flatMap(({ process }) => {
+    const growth = story.processes.find((one) => one.process === process);
+    return growth === undefined ? [] : [{ holder: growth.process, attribution: attribute(seen, story, growth) }];
+  });
+  const named = looked.filter(({ attribution }) => attribution.named !== undefined);
+  return (
+    named.findLast(({ attribution }) => attribution.growth?.sibling === undefined) ?? named.at(-1) ?? looked.at(-1)
+  );
 }
 
 /** Held at memory.high: it would take more, and waits instead. Its growth meanwhile is not that of the leak that may be behind it. */

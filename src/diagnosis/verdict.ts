@@ -24,7 +24,7 @@ export interface Judgement {
   readonly trend?: Trend;
   /** The process that holds most of the growth; present only where it was shown. */
   readonly leader?: ProcessGrowth;
-  /** Whose code it is, by profiles and the kernel's reports; present with `leader`. */
+  /** Whose code it is, by profiles and the kernel's reports; present where one process, or each life of a program, was shown to grow. */
   readonly attribution?: Attribution;
   /** Why nothing firmer could be said. */
   readonly reasons: readonly string[];

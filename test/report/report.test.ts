@@ -109,8 +109,16 @@ describe("the story", () => {
   test("who made memory resident, whether that may be believed, and the verdict with its reasons", () => {
     expect(page).toContain("decode_tile in libimgdecode.so: 100 %");
     expect(page).toContain("Nearly every page that was touched stayed");
-    expect(wordsOf(page)).toContain("What is it? Inconclusive Nobody could know from what was measured.");
-    expect(page).toContain("2 valleys are too few to judge");
+    expect(wordsOf(page)).toContain(
+      `What is it? AnonHeapLeak RestartSawtooth 75 % sure ${VERDICTS.AnonHeapLeak.meaning}`,
+    );
+    expect(page).toContain("It is made resident by decode_tile of libimgdecode.so, called by serve");
+  });
+
+  test("helpers of the same name beside each life are no workers: each life is judged, and its own profile counts", () => {
+    const { verdict, subKind, culprit } = material.finding;
+    expect({ verdict, subKind }).toEqual({ verdict: "AnonHeapLeak", subKind: "RestartSawtooth" });
+    expect(culprit).toMatchObject({ process: { pid: 7203, comm: "thumbnail-svc" }, function: "decode_tile" });
   });
 
   test("a kill that only the counter shows, and a container that began anew", async () => {
@@ -309,11 +317,11 @@ describe("hostile packs", () => {
 describe("oomscope report", () => {
   const roots = { proc: "/nowhere", cgroup: "/nowhere", kmsg: "/nowhere" };
 
-  test("writes the file whole, and says that there is no verdict by its exit code", async () => {
+  test("writes the file whole, and says by its exit code that there is a verdict", async () => {
     const file = join(folder, "report.html");
     await writeFile(file, "an older one");
     const { code, printed, told } = await runCommand(reportCommand, roots, [FIXTURE, "--output", file]);
-    expect([code, printed]).toEqual([EXIT.inconclusive, ""]);
+    expect([code, printed]).toEqual([EXIT.done, ""]);
     expect(told).toMatch(/report\.html: \d+ KiB/);
     expect(await readFile(file, "utf8")).toBe(page);
   });
