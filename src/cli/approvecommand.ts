@@ -31,7 +31,7 @@ async function run(given: Given, world: World): Promise<number> {
     world,
     (namespace) => `change memoryinvestigation ${name} in namespace ${namespace}`,
     async (cluster) => {
-      const investigation = understood(await investigationNamed(cluster, name));
+      const investigation = await understood(await investigationNamed(cluster, name));
       const { record, approvedActions } = approval(investigation, given.operands[1], given.text("finding"));
       if (approvedActions !== undefined) await patchSpec(cluster, investigation, { approvedActions });
       world.terminal.print(approvedText(investigation, record, approvedActions === undefined));

@@ -23,7 +23,7 @@ async function run(given: Given, world: World): Promise<number> {
     world,
     (namespace) => `change memoryinvestigation ${name} in namespace ${namespace}`,
     async (cluster) => {
-      const investigation = understood(await investigationNamed(cluster, name));
+      const investigation = await understood(await investigationNamed(cluster, name));
       const { preserved } = investigation.status ?? {};
       if (preserved === undefined) throw new Failed(`${name} keeps no pod, so there is nothing to give back`);
       const pod = shown(preserved.pod, 253);

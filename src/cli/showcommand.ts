@@ -1,5 +1,4 @@
 /** `oomscope show`: one investigation of a cluster as a story. */
-import { parseInvestigation } from "../api/parse.ts";
 import type { ApiObject } from "../cluster/api.ts";
 import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { CommandSpec, Given } from "./arguments.ts";
@@ -38,7 +37,7 @@ async function run(given: Given, world: World): Promise<number> {
     world.terminal.print(await objectText(raw, format));
   } else {
     const { storyText } = await import("./storytext.ts");
-    world.terminal.print(storyText(understood(raw), WIDTH, world.clock.now()));
+    world.terminal.print(storyText(await understood(raw), WIDTH, world.clock.now()));
   }
   const status = raw["status"] as { readonly result?: unknown } | undefined;
   return status?.result === "Inconclusive" ? EXIT.inconclusive : EXIT.done;
@@ -50,7 +49,8 @@ export function nameOf({ operands }: Given): string {
 }
 
 /** Throws Failed when another version of oomscope has written what this one cannot read. */
-export function understood(raw: ApiObject): MemoryInvestigation {
+export async function understood(raw: ApiObject): Promise<MemoryInvestigation> {
+  const { parseInvestigation } = await import("../api/parse.ts");
   const parsed = parseInvestigation(raw);
   if (parsed.ok) return parsed.value;
   throw new Failed(
