@@ -36,7 +36,8 @@ describe("the walls", () => {
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
     report: ["api", "profile", "diagnosis", "report"],
-    cli: ["api", "collector", "diagnosis", "evidence", "profile", "report", "cli", "seams.ts"],
+    // The cluster only for the commands that speak to one, and only when they run: see below.
+    cli: ["api", "collector", "diagnosis", "evidence", "profile", "report", "cluster", "cli", "seams.ts"],
     cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],
     controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
   };
@@ -55,6 +56,15 @@ describe("the walls", () => {
         folderOf(from) !== "cluster",
     );
     expect(outside).toEqual([]);
+  });
+
+  test("the command line loads the cluster's code only when a command needs it, and in one file", () => {
+    const atStart = imports.filter(
+      ({ from, to, typeOnly }) => folderOf(from) === "cli" && folderOf(to) === "cluster" && !typeOnly,
+    );
+    expect(atStart).toEqual([]);
+    const later = sources.filter(({ name, text }) => folderOf(name) === "cli" && /import\("\.\.\/cluster\//.test(text));
+    expect(later.map(({ name }) => name)).toEqual(["cli/clustercommand.ts"]);
   });
 
   test("evidence is listened for in one file and sent to a bucket in one file; nothing else of it touches the network", () => {

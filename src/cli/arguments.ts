@@ -14,6 +14,8 @@ export class UsageError extends Error {
 export interface OptionSpec {
   /** What stands for the value in the help, such as `PATH`; absent: a switch without a value. */
   readonly value?: string;
+  /** One letter that means the same after one dash, as kubectl has them. */
+  readonly short?: string;
   readonly help: string;
 }
 
@@ -49,9 +51,12 @@ export const OUTPUT: OptionSpec = { value: "text|json", help: "How to print: tex
 export function parse(spec: CommandSpec, words: readonly string[]): Given {
   const known = { ...spec.options, ...COMMON };
   const options = Object.fromEntries(
-    Object.entries(known).map(([name, { value }]) => [
+    Object.entries(known).map(([name, { value, short }]) => [
       name,
-      { type: value === undefined ? ("boolean" as const) : ("string" as const) },
+      {
+        type: value === undefined ? ("boolean" as const) : ("string" as const),
+        ...(short === undefined ? {} : { short }),
+      },
     ]),
   );
   const { tokens } = parseArgs({
@@ -79,7 +84,9 @@ export function parse(spec: CommandSpec, words: readonly string[]): Given {
     // `--pid --duration 5s`: the next option is not meant as the value of this one.
     if (token.value === undefined || token.value === "" || (!token.inlineValue && token.value.startsWith("--")))
       throw new UsageError(`--${token.name} needs a value: --${token.name} ${option.value}`);
-    texts.set(token.name, token.value);
+    // `-o=json`, as kubectl takes it too.
+    const shortForm = !token.rawName.startsWith("--") && token.inlineValue;
+    texts.set(token.name, shortForm ? token.value.replace(/^=/, "") : token.value);
   }
   if (!switches.has("help")) checkOperands(spec, operands);
   return {
@@ -167,7 +174,8 @@ export function helpText(spec: CommandSpec): string {
   const [usage = "", ...more] = wrap(`Usage: oomscope ${spec.name} ${spec.usage}`, HELP_WIDTH - 2);
   const lines = [usage, ...more.map((line) => `  ${line}`), "", ...wrap(spec.about, HELP_WIDTH)];
   const options = Object.entries({ ...spec.options, ...COMMON }).map(
-    ([name, { value, help }]) => [`--${name}${value === undefined ? "" : ` ${value}`}`, help] as const,
+    ([name, { value, short, help }]) =>
+      [`${short === undefined ? "" : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`, help] as const,
   );
   lines.push("", "Options:", ...columns(options));
   lines.push("", "Examples:");

@@ -1,13 +1,17 @@
 /** Every command, in the order in which the help lists them. */
 import { analyzeCommand } from "./analyzecommand.ts";
+import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
 import { growthCommand } from "./growthcommand.ts";
+import { listCommand } from "./listcommand.ts";
 import { packCommand } from "./packcommand.ts";
 import { perfCheckCommand } from "./perfcheckcommand.ts";
+import { releaseCommand } from "./releasecommand.ts";
 import { reportCommand } from "./reportcommand.ts";
 import { sceneCommand } from "./scenecommand.ts";
+import { showCommand } from "./showcommand.ts";
 import { smapsCommand } from "./smapscommand.ts";
 
 export const COMMANDS: readonly Command[] = [
@@ -20,4 +24,8 @@ export const COMMANDS: readonly Command[] = [
   growthCommand,
   perfCheckCommand,
   packCommand,
+  listCommand,
+  showCommand,
+  approveCommand,
+  releaseCommand,
 ];

@@ -76,7 +76,7 @@ function help(terminal: Terminal, name: string | undefined): number {
   }
   const rows = COMMANDS.map(({ spec }) => [spec.name, spec.summary] as const);
   const lines = [
-    "oomscope: which memory grows on this machine, who makes it grow, and how sure is that?",
+    "oomscope: which memory grows, who makes it grow, and how sure is that?",
     "",
     "Usage: oomscope COMMAND [options]",
     "",
@@ -84,7 +84,8 @@ function help(terminal: Terminal, name: string | undefined): number {
     ...columns([...rows, ["version", "Print the version"], ["help COMMAND", "Explain a command, with examples"]]),
     "",
     "Begin with:",
-    "  sudo oomscope collect --pid $(pgrep -o NAME)",
+    "  sudo oomscope collect --pid $(pgrep -o NAME)    on one machine",
+    "  oomscope list --all-namespaces                  in a cluster with oomscope",
     "",
     "Exit codes: 0 done, 1 could not be done, 2 wrong call, 3 a partial pack, 4 Inconclusive.",
   ];

@@ -35,6 +35,20 @@ function refusal(...words: string[]): string {
   return "accepted";
 }
 
+test("one letter after one dash, where the option has one", () => {
+  const options = {
+    namespace: { value: "NAME", short: "n", help: "Where." },
+    output: { value: "json", short: "o", help: "How." },
+    "all-namespaces": { short: "A", help: "All." },
+  };
+  const given = parse({ ...spec, options }, ["-n", "media", "a-pack", "-o=json", "-A"]);
+  expect([given.text("namespace"), given.text("output"), given.has("all-namespaces")]).toEqual(["media", "json", true]);
+  expect(parse({ ...spec, options }, ["a-pack", "-nmedia"]).text("namespace")).toBe("media");
+  expect(() => parse({ ...spec, options }, ["a-pack", "-n"])).toThrow("--namespace needs a value");
+  expect(() => parse({ ...spec, options }, ["a-pack", "-x"])).toThrow("has no option -x");
+  expect(helpText({ ...spec, options })).toContain("-A, --all-namespaces");
+});
+
 test("options and operands in any order, with a blank or an equals sign", () => {
   const given = parse(spec, ["--pid", "7", "a-pack", "--duration=5s", "--profile"]);
   expect(given.text("pid")).toBe("7");

@@ -1,0 +1,156 @@
+/**
+ * What do the commands that speak to a cluster share? Their options, the connection, and sentences for what can go wrong on the way. The cluster's code is
+ * loaded here and only when such a command runs, so that the commands for one machine start as fast as without it.
+ */
+import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { ApiObject } from "../cluster/api.ts";
+import type { ApiErrorReason } from "../cluster/errors.ts";
+import type { Session } from "../cluster/session.ts";
+import { type Given, nearest, type OptionSpec, UsageError } from "./arguments.ts";
+import { Failed, type World } from "./command.ts";
+import { shown } from "./text.ts";
+
+export const CLUSTER_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  namespace: { value: "NAME", short: "n", help: "The namespace. The default is the context's." },
+  context: { value: "NAME", help: "The context of the kubeconfig. The default is its current one." },
+  kubeconfig: { value: "FILE", help: "The kubeconfig. The default is $KUBECONFIG, then ~/.kube/config." },
+};
+
+export interface Cluster extends Session {
+  /** The namespace that is asked about. */
+  readonly namespace: string;
+}
+
+/**
+ * Runs `work` with a connection, and closes it. What is no `Failed` of its own becomes one that says what to do.
+ * @param doing what is being done, for the sentence: `read investigations in namespace media`
+ */
+export async function withCluster<T>(
+  given: Given,
+  world: World,
+  doing: (namespace: string) => string,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
+  const [{ openSession }, { isApiError }] = await Promise.all([
+    import("../cluster/session.ts"),
+    import("../cluster/errors.ts"),
+  ]);
+  const { version, clock, random } = world;
+  const file = given.text("kubeconfig");
+  const context = given.text("context");
+  const session = await openSession({
+    version,
+    clock,
+    random,
+    ...(file === undefined ? {} : { file }),
+    ...(context === undefined ? {} : { context }),
+  }).catch((error: unknown) => {
+    throw new Failed(kubeconfigProblem(error instanceof Error ? error.message : String(error)));
+  });
+  const namespace = given.text("namespace") ?? session.namespace;
+  try {
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace))
+      throw new UsageError(
+        `${shown(namespace)} cannot be the name of a namespace: write lower-case letters, digits and -`,
+      );
+    return await work({ ...session, namespace });
+  } catch (error) {
+    if (!isApiError(error)) throw error;
+    throw new Failed(clusterProblem(error, session.server, doing(namespace)));
+  } finally {
+    await session.close();
+  }
+}
+
+/** A kubeconfig that is of no use, as a sentence that says what to do. */
+export function kubeconfigProblem(message: string): string {
+  return `${shown(message, 1024)}. Name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context (kubectl config get-contexts lists them)`;
+}
+
+/** What client-node takes for a cluster when it finds no kubeconfig at all, as kubectl does. */
+const NO_KUBECONFIG = "http://localhost:8080";
+const NOT_INSTALLED =
+  "oomscope is not installed in this cluster: it does not know the kind MemoryInvestigation. Install it with kubectl apply --server-side -k config/default, or choose another cluster with --context";
+
+/** What the API server's refusal, or its silence, means for the person who asked. */
+export function clusterProblem(
+  { reason, message }: { readonly reason: ApiErrorReason; readonly message: string },
+  server: URL,
+  doing: string,
+): string {
+  const said = shown(message, 1024);
+  switch (reason) {
+    case "NotFound":
+      return NOT_INSTALLED;
+    case "Unreachable":
+      return server.origin === NO_KUBECONFIG
+        ? "There is no kubeconfig: --kubeconfig is not given, KUBECONFIG is not set and ~/.kube/config is not there. For one machine without a cluster see oomscope collect"
+        : `The cluster at ${server.origin} cannot be reached (${said}). See whether kubectl get --raw /readyz answers, or choose another with --context`;
+    case "Unauthorized":
+      return `The cluster at ${server.origin} does not accept who you are (${said}). Log in again, or choose another user with --context`;
+    case "Forbidden":
+      return `You may not ${doing} (${said}). Ask whoever grants rights there, or name another namespace with -n`;
+    case "StaleRead":
+    case "Replaced":
+      return `The investigation has changed in the meantime, so nothing was written (${said}). Look at it again with oomscope show`;
+    default:
+      return `Could not ${doing}: ${said} (${reason})`;
+  }
+}
+
+/** All investigations of a namespace, or of all; as the API server has them. Throws ApiError. */
+export async function investigationsIn({ api }: Session, namespace?: string): Promise<ApiObject[]> {
+  const { memoryinvestigations } = await import("../cluster/resources.ts");
+  const found: ApiObject[] = [];
+  for await (const { items } of api.list(memoryinvestigations, namespace === undefined ? {} : { namespace }))
+    found.push(...items);
+  return found;
+}
+
+/** One investigation by its name. Throws Failed with what was probably meant when there is none, and ApiError. */
+export async function investigationNamed(cluster: Cluster, name: string): Promise<ApiObject> {
+  const { memoryinvestigations } = await import("../cluster/resources.ts");
+  const { isApiError } = await import("../cluster/errors.ts");
+  if (!/^[a-z0-9][-a-z0-9.]{0,252}$/.test(name))
+    throw new UsageError(`${shown(name)} cannot be the name of an investigation (oomscope list shows them)`);
+  try {
+    return await cluster.api.get(memoryinvestigations, { namespace: cluster.namespace, name });
+  } catch (error) {
+    if (!isApiError(error, "NotFound")) throw error;
+    // Others may be looked at only with rights in all namespaces; without the kind itself this is NotFound once more.
+    const others = await investigationsIn(cluster).catch(async (all: unknown) => {
+      if (!isApiError(all, "Forbidden")) throw all;
+      return investigationsIn(cluster, cluster.namespace);
+    });
+    throw new Failed(notFound(name, cluster.namespace, others));
+  }
+}
+
+/** That there is no such investigation, and which one was probably meant. */
+export function notFound(name: string, namespace: string, others: readonly ApiObject[]): string {
+  const none = `There is no investigation ${name} in namespace ${namespace}`;
+  const namesake = others.find(({ metadata }) => metadata.name === name)?.metadata.namespace;
+  if (namesake !== undefined) return `${none}, but in namespace ${namesake}: add -n ${namesake}`;
+  const here = others.filter(({ metadata }) => metadata.namespace === namespace);
+  const near = nearest(
+    name,
+    here.map(({ metadata }) => metadata.name ?? ""),
+  );
+  const ofWorkload = here.filter(({ metadata }) => metadata.name?.startsWith(`${name}-`) === true).length;
+  const list = `(oomscope list -n ${namespace} shows them)`;
+  if (ofWorkload > 1) return `${none}; ${ofWorkload} names begin so ${list}`;
+  return near === undefined ? `${none} ${list}` : `${none}; did you mean ${near}? ${list}`;
+}
+
+/**
+ * Changes the spec of an investigation as it was read: nothing is written when it has changed since, or was made anew. Throws ApiError.
+ */
+export async function patchSpec(
+  { api }: Session,
+  { metadata }: MemoryInvestigation,
+  spec: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { memoryinvestigations } = await import("../cluster/resources.ts");
+  const { name, namespace = "", uid, resourceVersion } = metadata;
+  await api.mergePatch(memoryinvestigations, { name, namespace }, { metadata: { uid, resourceVersion }, spec });
+}
