@@ -129,7 +129,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     mitigated: mitigating ? pastMitigations(options) : [],
     begun: mitigating ? options.investigations().map(({ investigation }) => created(investigation)) : [],
     horizon: horizon(policies.effective, options),
-    active: countActive(policies.effective, options),
+    active: countActive(policies.effective, key.namespace, options),
     epoch: options.epoch(),
     settled: options.settled,
     refused: Object.fromEntries(investigations.flatMap((i) => pair(i.metadata.uid, options.refused(i.metadata.uid)))),
@@ -247,15 +247,21 @@ function horizon(policy: Observation["policy"], { previousLife, startedAt }: Obs
   return new Date(Math.min(from, startedAt.getTime())).toISOString().slice(0, 19) + "Z";
 }
 
-/** Active investigations; one that has no status yet may turn out to be under any policy, so it counts for each. */
+/**
+ * Active investigations; one that has no status yet may turn out to be under any policy, so it counts for each. A MemoryPolicy is that of one
+ * namespace: another of its name elsewhere has a budget of its own.
+ * @param namespace of the workload that is asked about
+ */
 export function countActive(
   policy: Observation["policy"] | { readonly kind: string; readonly name: string },
+  namespace: string,
   { investigations }: Pick<ObserveOptions, "investigations">,
 ): { policy: number; cluster: number } {
   const active = investigations().filter(
     ({ investigation: i }) => endedAt(i) === undefined && i.metadata.deletionTimestamp === undefined,
   );
-  const under = active.filter(({ investigation: { status } }) => {
+  const under = active.filter(({ investigation: { metadata, status } }) => {
+    if (!("problem" in policy) && policy.kind === "MemoryPolicy" && metadata.namespace !== namespace) return false;
     if (status?.policy === undefined) return true;
     return !("problem" in policy) && status.policy.kind === policy.kind && status.policy.name === policy.name;
   });

@@ -29,7 +29,10 @@ export interface PerformOptions {
   /** Takes note of an investigation as the API server returned it. */
   readonly wrote: (investigation: ApiObject) => void;
   /** Whether one more investigation may be active under the policy now. Asked while nothing else can open one. */
-  readonly admits: (policy: { readonly kind: string; readonly name: string; readonly maxActive: number }) => boolean;
+  readonly admits: (
+    policy: { readonly kind: string; readonly name: string; readonly maxActive: number },
+    namespace: string,
+  ) => boolean;
 }
 
 /** Annotations that autoscalers and descheduler-like tools heed. */
@@ -83,7 +86,7 @@ async function openInvestigation(
   action: Of<"OpenInvestigation">,
   options: PerformOptions,
 ): Promise<undefined> {
-  if (!options.admits(action.policy)) return undefined;
+  if (!options.admits(action.policy, key.namespace)) return undefined;
   const { because } = action;
   const object: ApiObject = {
     apiVersion: `${GROUP}/${VERSION}`,

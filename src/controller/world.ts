@@ -64,8 +64,8 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     writeContext: (collection, bytes) => store.writeContext(collection, bytes),
     readContext: (collection) => packs.readContext(collection),
     wrote: (raw) => noteWrite(raw),
-    admits: (policy) => {
-      const { policy: under } = countActive(policy, observing);
+    admits: (policy, namespace) => {
+      const { policy: under } = countActive(policy, namespace, observing);
       return under < policy.maxActive;
     },
   };
