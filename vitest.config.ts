@@ -24,7 +24,8 @@ export default defineConfig({
         // Against a real kube-apiserver and etcd, one set for the whole run.
         test: {
           name: "integration",
-          maxWorkers,
+          // They wait for servers, leases and time-outs more than they compute.
+          maxWorkers: maxWorkers + 1,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.integration.test.ts"],
           globalSetup: ["test/support/apiserver.setup.ts"],

@@ -1,11 +1,15 @@
 /** The whole operator, running in the test's own process against a real API server, through a proxy that may harm one of its writes. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { pino } from "pino";
 import { runOperator } from "../../src/operator.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 import { readSettings } from "../../src/settings.ts";
-import type { ApiServer } from "../support/apiserver.ts";
+import { installCrds } from "../api/crdserver.ts";
+import { type ApiServer, startApiServer } from "../support/apiserver.ts";
 import { startHttpFaultProxy } from "../support/faultproxy.ts";
-import { COLLECTORS, OPERATOR } from "./cluster.ts";
+import { type Admin, admin, COLLECTORS, install, type Item, OPERATOR } from "./cluster.ts";
 
 export type Fault = "crash before" | "crash after" | "lose the reply";
 
@@ -80,3 +84,35 @@ export async function liveAt({ server, evidence }: Place, at: number, fault: Fau
     },
   };
 }
+
+/** An API server with our kinds and one place for evidence, which outlives every operator of a test file. */
+export interface Stage extends Place {
+  readonly api: Admin;
+  end(): Promise<void>;
+}
+
+export async function stage(): Promise<Stage> {
+  const server = await startApiServer();
+  const api = admin(server);
+  const evidence = mkdtempSync(join(tmpdir(), "oomscope-crash-"));
+  await installCrds(api);
+  await install(api);
+  const end = async (): Promise<void> => {
+    await api.close();
+    await server.stop();
+    rmSync(evidence, { recursive: true, force: true });
+  };
+  return { server, api, evidence, end };
+}
+
+/** What these tests read of an investigation's status. */
+interface Told {
+  readonly mitigations?: readonly { readonly state: string; readonly intended?: string }[];
+  readonly ledger?: readonly string[];
+  readonly killCount?: number;
+  readonly result?: string;
+  readonly preserved?: { readonly uid: string; readonly pod: string; readonly state: string };
+  readonly collections?: readonly { readonly id: string; readonly state: string; readonly attempt: number }[];
+}
+
+export const told = (investigation: Item | undefined): Told => investigation?.["status"] ?? {};

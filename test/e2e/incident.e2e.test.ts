@@ -66,7 +66,7 @@ test("the finding names the function and the library; the roll-out is rolled bac
   const when = { verdicts: ["AnonHeapLeak"], minConfidencePercent: 50, onsetAfterRollout: true };
   const rollback = { healthyFor: `${SERVES_MS / 1000}s` };
   const mitigate = [{ action: "Rollback", approval: "Automatic", when, rollback }];
-  const collect = { interval: "5s", duration: "90s", profile: { enabled: true, duration: "15s" } };
+  const collect = { interval: "5s", duration: "75s", profile: { enabled: true, duration: "15s" } };
   await apply(policy(NAMESPACE, { mode: "Enforce", preserve: { strategy: "None" }, collect, mitigate }));
   await apply({
     apiVersion: "oomscope.dev/v1alpha1",
