@@ -88,7 +88,7 @@ export async function liveAt({ server, evidence }: Place, at: number, fault: Fau
 /** An API server with our kinds and one place for evidence, which outlives every operator of a test file. */
 export interface Stage extends Place {
   readonly api: Admin;
-  end(): Promise<void>;
+  readonly end: () => Promise<void>;
 }
 
 export async function stage(): Promise<Stage> {
