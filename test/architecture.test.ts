@@ -58,6 +58,17 @@ describe("the walls", () => {
     expect(outside).toEqual([]);
   });
 
+  test("the collector's image holds every folder that its command line loads at start", () => {
+    const stage = readFileSync(join(root, "scripts", "stage.ts"), "utf8");
+    const staged = /stage\("collector", \[[^\]]*\], \[([^\]]*)\]/.exec(stage)?.[1] ?? "";
+    const needed = new Set(["cli"]);
+    for (const folder of needed) {
+      for (const { from, to, typeOnly } of imports)
+        if (!typeOnly && folderOf(from) === folder) needed.add(folderOf(to));
+    }
+    expect([...needed].filter((folder) => !staged.includes(`"${folder.replace(/\.ts$/, ".js")}"`))).toEqual([]);
+  });
+
   test("the command line loads the cluster's code only when a command needs it, and in one file", () => {
     const atStart = imports.filter(
       ({ from, to, typeOnly }) => folderOf(from) === "cli" && folderOf(to) === "cluster" && !typeOnly,

@@ -34,7 +34,9 @@ export async function withCluster<T>(
   const [{ openSession }, { isApiError }] = await Promise.all([
     import("../cluster/session.ts"),
     import("../cluster/errors.ts"),
-  ]);
+  ]).catch((cause: unknown) => {
+    throw new Failed(NO_CLUSTER_CODE, { cause });
+  });
   const { version, clock, random } = world;
   const file = given.text("kubeconfig");
   const context = given.text("context");
@@ -69,6 +71,8 @@ export function kubeconfigProblem(message: string): string {
 
 /** What client-node takes for a cluster when it finds no kubeconfig at all, as kubectl does. */
 const NO_KUBECONFIG = "http://localhost:8080";
+const NO_CLUSTER_CODE =
+  "This oomscope has no code for clusters: it is the one of the collector's image. Run oomscope from a checkout (make build) or from the operator's image";
 const NOT_INSTALLED =
   "oomscope is not installed in this cluster: it does not know the kind MemoryInvestigation. Install it with kubectl apply --server-side -k config/default, or choose another cluster with --context";
 

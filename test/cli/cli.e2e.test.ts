@@ -101,7 +101,10 @@ function launch(command: string, args: readonly string[]): Running {
     child,
     ended,
     said: async (pattern) => {
-      while (!pattern.test(err)) await once(child.stderr, "data");
+      const early = ended.then(({ code }) => {
+        if (!pattern.test(err)) throw new Error(`it ended with ${code} and never said ${pattern.source}: ${err}`);
+      });
+      while (!pattern.test(err)) await Promise.race([once(child.stderr, "data"), early]);
     },
   };
 }
