@@ -51,4 +51,8 @@ function stage(image: string, packages: readonly string[], sources: readonly str
 
 stage("operator", Object.keys(manifest(root).dependencies ?? {}), [""]);
 // With the command line, which is the collector without a cluster.
-stage("collector", ["zod", "pino"], ["api", "collector", "cli", "diagnosis", "evidence", "profile", "report", "seams.js"]);
+stage(
+  "collector",
+  ["zod", "pino"],
+  ["api", "collector", "cli", "diagnosis", "evidence", "profile", "report", "seams.js"],
+);

@@ -101,9 +101,11 @@ function launch(command: string, args: readonly string[]): Running {
     child,
     ended,
     said: async (pattern) => {
-      const early = ended.then(({ code }) => {
+      const end = async (): Promise<void> => {
+        const { code } = await ended;
         if (!pattern.test(err)) throw new Error(`it ended with ${code} and never said ${pattern.source}: ${err}`);
-      });
+      };
+      const early = end();
       while (!pattern.test(err)) await Promise.race([once(child.stderr, "data"), early]);
     },
   };
