@@ -35,7 +35,8 @@ export async function withCluster<T>(
     import("../cluster/session.ts"),
     import("../cluster/errors.ts"),
   ]).catch((cause: unknown) => {
-    throw new Failed(NO_CLUSTER_CODE, { cause });
+    const missing = cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND";
+    throw missing ? new Failed(NO_CLUSTER_CODE, { cause }) : cause;
   });
   const { version, clock, random } = world;
   const file = given.text("kubeconfig");

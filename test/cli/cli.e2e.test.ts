@@ -211,6 +211,17 @@ test("one file holds it all, with a profile where perf may run, and says when it
   leaking.kill("SIGKILL");
 });
 
+test("the collector's image writes a report, and says that it has no code for clusters", async () => {
+  const pack = join(root, "test", "fixtures", "report", "kills.tar.zst");
+  const report = await oomscope("report", pack, "--output", "-").ended;
+  expect(report).toMatchObject({ code: EXIT.done, out: expect.stringMatching(/^<!doctype html>/) });
+  const list = await oomscope("list").ended;
+  expect(list).toMatchObject({
+    code: EXIT.failed,
+    err: expect.stringContaining("This oomscope has no code for clusters"),
+  });
+});
+
 test("cgroup shows the kernel's own numbers", async () => {
   const idle = await start(IDLE, cgroup);
   const { code, out } = await oomscope("cgroup", "--cgroup", cgroup, "--output", "json").ended;
