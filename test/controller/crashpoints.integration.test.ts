@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ApiServer } from "../support/apiserver.ts";
 import { type Admin, controllers, incident, investigations, type Item } from "./cluster.ts";
-import { type Fault, liveAt, stage, told, until } from "./life.ts";
+import { type Fault, livesAt, stage, told, until } from "./life.ts";
 
 let server: ApiServer;
 let api: Admin;
@@ -27,15 +27,7 @@ async function story(at: number, fault: Fault): Promise<readonly string[]> {
   const namespace = `crash-${scenario++}`;
   await incident(api, namespace);
   const world = controllers(api, namespace);
-  let life = await liveAt({ server, evidence }, at, fault);
-  const first = life;
-  const rebirth = async (): Promise<void> => {
-    await first.struck;
-    if (fault === "lose the reply") return;
-    await first.end();
-    life = await liveAt({ server, evidence }, -1, fault);
-  };
-  const reborn = rebirth();
+  const { first, now, reborn } = await livesAt({ server, evidence }, at, fault);
   try {
     const only = async (): Promise<Item | undefined> => (await investigations(api, namespace))[0];
     await until("the investigation ends", async () => told(await only()).result !== undefined);
@@ -72,7 +64,7 @@ async function story(at: number, fault: Fault): Promise<readonly string[]> {
     return first.writes;
   } finally {
     await world.stop();
-    await life.end();
+    await now().end();
     // A kill whose investigation was deleted may open again after a restart: it would be part of the next story.
     await api.must("DELETE", `/api/v1/namespaces/${namespace}/pods?gracePeriodSeconds=0`);
   }

@@ -85,6 +85,27 @@ export async function liveAt({ server, evidence }: Place, at: number, fault: Fau
   };
 }
 
+export interface Lives {
+  readonly first: Life;
+  /** The one that lives now: the first, or after a crash the second. */
+  readonly now: () => Life;
+  /** Resolves when the fault has struck and whoever is to live on lives. */
+  readonly reborn: Promise<void>;
+}
+
+/** A life whose write number `at` meets a fault, and after a crash a second one that meets none. */
+export async function livesAt(place: Place, at: number, fault: Fault): Promise<Lives> {
+  const first = await liveAt(place, at, fault);
+  let life = first;
+  const rebirth = async (): Promise<void> => {
+    await first.struck;
+    if (fault === "lose the reply") return;
+    await first.end();
+    life = await liveAt(place, -1, fault);
+  };
+  return { first, now: () => life, reborn: rebirth() };
+}
+
 /** An API server with our kinds and one place for evidence, which outlives every operator of a test file. */
 export interface Stage extends Place {
   readonly api: Admin;

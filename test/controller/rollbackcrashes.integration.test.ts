@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ApiServer } from "../support/apiserver.ts";
 import { type Admin, investigations, type Item } from "./cluster.ts";
-import { type Fault, liveAt, stage, told, until } from "./life.ts";
+import { type Fault, livesAt, stage, told, until } from "./life.ts";
 import { deploymentController, foundLeaky, generousCluster } from "./rolledout.ts";
 
 let server: ApiServer;
@@ -27,15 +27,7 @@ async function rollBackStory(at: number, fault: Fault): Promise<readonly string[
   const namespace = `rollback-${scenario++}`;
   const uid = await foundLeaky(api, namespace);
   const world = deploymentController(api, namespace);
-  const first = await liveAt({ server, evidence }, at, fault);
-  let life = first;
-  const rebirth = async (): Promise<void> => {
-    await first.struck;
-    if (fault === "lose the reply") return;
-    await first.end();
-    life = await liveAt({ server, evidence }, -1, fault);
-  };
-  const reborn = rebirth();
+  const { first, now, reborn } = await livesAt({ server, evidence }, at, fault);
   try {
     const only = async (): Promise<Item | undefined> => (await investigations(api, namespace))[0];
     await until("the roll-back has ended", async () => told(await only()).result !== undefined);
@@ -47,13 +39,13 @@ async function rollBackStory(at: number, fault: Fault): Promise<readonly string[
     expect(generation).toBe(3);
     expect(JSON.parse(annotations?.["oomscope.dev/mitigation"] ?? "{}")).toMatchObject({ investigation: uid });
     expect(world.doneBeforeComplete).toBe(false);
-    const writes = life === first ? first.writes : [...first.writes, ...life.writes];
+    const writes = now() === first ? first.writes : [...first.writes, ...now().writes];
     expect(writes.findIndex(isStatus)).toBeGreaterThanOrEqual(0);
     expect(writes.findIndex(isDeployment)).toBeGreaterThan(writes.findIndex(isStatus));
     return first.writes;
   } finally {
     await world.stop();
-    await life.end();
+    await now().end();
     await api.must("DELETE", `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations`);
   }
 }
