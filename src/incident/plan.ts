@@ -15,6 +15,7 @@ import { policyFor } from "./policy.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
 import { remedy } from "./remedy.ts";
 import { reportsFor } from "./reports.ts";
+import { validating } from "./validation.ts";
 import { draft, end, fact, progress, stalled, withEntries, type InvestigationPlan, type Step } from "./step.ts";
 import { planDeletion, planUpkeep } from "./upkeep.ts";
 
@@ -56,7 +57,9 @@ function fenced(seen: Observation, step: Step): Step {
 /** Says where the pack lies now: an upload may end long after the investigation has. */
 function archived(seen: Observation, step: Step): Step {
   const evidence = step.status?.evidence;
-  const last = step.status?.collections?.findLast((c) => c.state === "Complete" || c.state === "Partial");
+  const last = step.status?.collections?.findLast(
+    (c) => c.purpose === "Diagnose" && (c.state === "Complete" || c.state === "Partial"),
+  );
   const archive = last === undefined ? undefined : seen.archives[last.id];
   if (step.status === undefined || evidence === undefined || archive === undefined) return step;
   const { message: _, ...told } = evidence;
@@ -101,7 +104,8 @@ function planOne(
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
-    if (underWay(counted)?.state === "RollingOut") return remedy(seen, counted, { policy: undefined, now }, []);
+    if (underWay(counted)?.state === "RollingOut" || validating(counted))
+      return remedy(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
     return stalled(counted, now, policy.problem, policy.message);
   }

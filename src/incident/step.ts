@@ -156,7 +156,7 @@ export function draft(
   const flipped = facts.filter((f) => {
     const old = before.conditions?.find((c) => c.type === f.type);
     // That something is about to be changed belongs to the story as well.
-    const told = f.status !== "Unknown" || f.reason === "RollingBack";
+    const told = f.status !== "Unknown" || f.reason === "RollingBack" || f.reason.startsWith("Validat");
     return STORY.includes(f.type) && told && (old?.status !== f.status || old.reason !== f.reason);
   });
   const status: MemoryInvestigationStatus = {
@@ -170,7 +170,7 @@ export function draft(
 }
 
 /** The conditions whose changes make the timeline. */
-const STORY: readonly Fact["type"][] = ["PodPreserved", "EvidenceCollected", "Diagnosed", "Mitigated"];
+const STORY: readonly Fact["type"][] = ["PodPreserved", "EvidenceCollected", "Diagnosed", "Mitigated", "Validated"];
 
 export function withEntries(
   status: MemoryInvestigationStatus,

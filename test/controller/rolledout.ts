@@ -28,13 +28,15 @@ function template(version: number): Json {
 export interface PolicyChoice {
   readonly mode: "Observe" | "Recommend" | "Enforce";
   readonly approval: "Automatic" | "Manual";
+  /** For how long its effect is watched; by default nobody looks. */
+  readonly window?: string;
 }
 
 /** @returns the uid of the investigation, which waits for an operator */
 export async function foundLeaky(
   api: Admin,
   namespace: string,
-  { mode, approval }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+  { mode, approval, window = "0s" }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
 ): Promise<string> {
   // May be there already.
   await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
@@ -45,6 +47,7 @@ export async function foundLeaky(
     spec: {
       mode,
       preserve: { strategy: "None" },
+      validate: { window },
       mitigate: [
         {
           action: "Rollback",
