@@ -65,7 +65,8 @@ export async function measure(pack: MeasuredPack, question: ComparisonQuestion):
   const asked = new Set(
     recording.containers
       .filter((one) => question.container === undefined || nameOf(one, pack.manifest) === question.container)
-      .map(({ podUid, id }) => `${podUid}/${id}`),
+      // What is measured on one machine without a cluster is the only thing in its pack, and its profile names no container.
+      .map(({ podUid, id, scope }) => (scope === "Container" ? `${podUid}/${id}` : "/")),
   );
   const place = await placeGrowth(pack.profiles(), asked, question);
   const skipped = pack.manifest?.skipped.find(({ what }) => what.startsWith("profile"));
