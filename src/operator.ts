@@ -27,7 +27,7 @@ import { bucketUploads } from "./controller/bucket.ts";
 import { createHealthServer } from "./controller/health.ts";
 import { createMetrics } from "./controller/metrics.ts";
 import { createPacks } from "./controller/packs.ts";
-import { readPack } from "./controller/readpack.ts";
+import { comparePacks, readPack } from "./controller/readpack.ts";
 import { reconcile } from "./controller/reconcile.ts";
 import { createWorkQueue } from "./controller/workqueue.ts";
 import { createWorld } from "./controller/world.ts";
@@ -198,6 +198,7 @@ async function lead(options: LeadOptions): Promise<void> {
   const packs = createPacks({
     store,
     read: readPack,
+    compare: comparePacks,
     uploads,
     readManifest: async (directory) => (await openPack(directory)).manifest,
     readContext: async (directory) => (await openPack(directory)).context,

@@ -35,11 +35,22 @@ describe("the walls", () => {
     profile: ["api", "profile"],
     evidence: ["api", "evidence", "seams.ts"],
     collector: ["api", "collector", "seams.ts"],
+    validation: ["api", "profile", "diagnosis", "validation"],
     report: ["api", "profile", "diagnosis", "report"],
     // The cluster only for the commands that speak to one, and only when they run: see below.
     cli: ["api", "collector", "diagnosis", "evidence", "profile", "report", "cluster", "cli", "seams.ts"],
     cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],
-    controller: ["api", "incident", "diagnosis", "evidence", "cluster", "controller", "seams.ts", "settings.ts"],
+    controller: [
+      "api",
+      "incident",
+      "diagnosis",
+      "validation",
+      "evidence",
+      "cluster",
+      "controller",
+      "seams.ts",
+      "settings.ts",
+    ],
   };
   test.each(Object.keys(allowed))("%s imports only what lies below it", (folder) => {
     const broken = imports
@@ -96,7 +107,7 @@ describe("the walls", () => {
   test("decisions, diagnosis and reports do no input or output", () => {
     const io = imports.filter(
       ({ from, to }) =>
-        ["context", "incident", "diagnosis", "report"].includes(folderOf(from)) &&
+        ["context", "incident", "diagnosis", "validation", "report"].includes(folderOf(from)) &&
         to.startsWith("node:") &&
         to !== "node:crypto",
     );

@@ -137,7 +137,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice:
       "Look at the growth before and after the roll-out in your metrics; approve nothing that they do not support.",
   },
-  TemplateReplaced: { on: ["Mitigated", "Event"], advice: "Nothing; the next kill is investigated anew." },
+  TemplateReplaced: { on: ["Mitigated", "Validated", "Event"], advice: "Nothing; the next kill is investigated anew." },
   NoHealthyRevision: {
     on: ["Mitigated"],
     advice: "`status.mitigations` says what is known of each. Lower `rollback.healthyFor`, or fix forward.",
@@ -209,10 +209,24 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice: "Find out who: a GitOps controller holds what Git says. Commit `patch` of `status.mitigations` there.",
   },
   TargetReplaced: {
-    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    on: ["Mitigated", "Validated", "Succeeded", "Stalled", "Event"],
     advice: "Nothing; what was found is of the one that is gone.",
   },
-  NotValidated: { on: ["Validated"], advice: "Watch the workload: this version does not validate what it did." },
+  Validating: { on: ["Validated"], advice: "Wait; `status.validation.until` says for how long." },
+  Validated: {
+    on: ["Validated", "Succeeded", "Event"],
+    advice: "Mend what `status.finding` names before it is rolled out again.",
+  },
+  ValidationFailed: {
+    on: ["Validated", "Succeeded", "Stalled", "Event"],
+    advice:
+      "Read `status.validation.checks`: what failed, before and after. `undoCommand` in `status.mitigations` takes the mitigation back.",
+  },
+  ValidationInconclusive: {
+    on: ["Validated", "Event"],
+    advice: "Read `status.validation.checks`. A longer `validate.window`, under the load of the incident, shows more.",
+  },
+  NotValidated: { on: ["Validated"], advice: "Watch the workload, or set `validate.window` in the policy." },
   InProgress: { on: ["Succeeded", "Reconciling", "Stalled"], advice: "Wait." },
   Ended: { on: ["Reconciling", "Stalled"], advice: "Read `status.result` and the condition Succeeded." },
   Suspended: { on: ["Succeeded"], advice: "Set `spec.suspend: false` to go on." },

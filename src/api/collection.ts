@@ -132,6 +132,11 @@ export const ProcessReading = z.object({
   /** At most 15 bytes, as the kernel has it; hostile text, escaped by whoever shows it. */
   comm: z.string(),
   threads: Count,
+  /**
+   * Field 14 of /proc/PID/stat: time of all its threads in user mode since it began, in ticks of 10 ms. Work that is done for somebody costs it, and a
+   * page that is made resident hardly does: it stands for the load.
+   */
+  utime: Count.optional(),
   /** From /proc/PID/status: VmSize, VmRSS, RssAnon, RssFile, RssShmem, VmSwap, VmPTE, in bytes. */
   status: z.record(z.string(), Size),
   /** From /proc/PID/smaps_rollup: Pss, Pss_Anon, Pss_File, Pss_Shmem, Private_Clean, Private_Dirty, Shared_Clean, Shared_Dirty, Anonymous, AnonHugePages, Swap, SwapPss, in bytes. */

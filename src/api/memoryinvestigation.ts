@@ -20,6 +20,7 @@ import {
   rules,
 } from "./fields.ts";
 import { MitigationAction, MitigationRecord } from "./mitigation.ts";
+import { Validation } from "./validation.ts";
 
 /** API group of all three kinds. */
 export const GROUP = "oomscope.dev";
@@ -479,6 +480,7 @@ export const MemoryInvestigationStatus = z.object({
     .optional()
     .describe("The policy's actions in its order: what was done, what would be done, and what a guard refused.")
     .meta(listMap("action")),
+  validation: Validation.optional().describe("Whether the mitigation helped, check by check."),
   evidence: z
     .object({
       location: z

@@ -317,6 +317,25 @@ const policyFields = {
     .optional()
     .describe("Actions in order: the first whose conditions hold and which no guard refuses is taken.")
     .meta(listMap("action")),
+  validate: z
+    .object({
+      window: Duration.default("1h").describe(
+        "For this long after a mitigation its effect is watched, at most 6h. Samples are taken meanwhile, for 75s at least. 0s: nobody looks, and the investigation ends as Mitigated.",
+      ),
+      onFailure: z
+        .enum(["Stop"])
+        .default("Stop")
+        .describe("What follows when it did not help. Stop: the investigation ends as Failed and says why."),
+    })
+    .default({ window: "1h", onFailure: "Stop" })
+    .describe("How a mitigation is shown to have helped.")
+    .meta(
+      rules({
+        rule: overDurations(["window"], "duration(self.window) <= duration('6h')"),
+        message: "window must be at most 6h",
+        fieldPath: ".window",
+      }),
+    ),
   pauseRequests: z
     .array(z.string().min(1).max(256))
     .max(8)

@@ -72,7 +72,12 @@ export const REASONS = {
   RolloutStuck: "The earlier template was put back, but its roll-out does not come to an end.",
   RevertedByOther: "Somebody put the template back that was rolled away from. It is not rolled back again.",
   TargetReplaced: "The workload was deleted, or made anew under the same name.",
-  NotValidated: "Nobody has looked yet whether the mitigation helped.",
+  // Validation
+  Validating: "The workload is watched and measured, to see whether the mitigation helped.",
+  Validated: "Every check that is needed passed: the mitigation helped.",
+  ValidationFailed: "A check failed: the mitigation did not help.",
+  ValidationInconclusive: "Nothing failed, but there was too little data or load to say that the mitigation helped.",
+  NotValidated: "The policy does not ask whether the mitigation helped, so nobody has looked.",
   // Why an investigation does not begin or go on
   Suspended: "spec.suspend is true.",
   AnotherInvestigationActive: "Another investigation of the same workload has not ended yet.",

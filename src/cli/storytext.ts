@@ -8,6 +8,7 @@ import { wrap } from "./arguments.ts";
 import { findingText } from "./findingtext.ts";
 import { ageText } from "./listtext.ts";
 import { shown, table } from "./text.ts";
+import { validationLines } from "./validationtext.ts";
 
 /** Kills that are shown; the count is that of all. */
 const MAX_KILLS_SHOWN = 8;
@@ -28,6 +29,7 @@ export function storyText(investigation: MemoryInvestigation, width: number, now
   if (status.finding !== undefined)
     lines.push("", `Finding ${status.finding.id}`, ...findingLines(findingText(status.finding, width - 2)));
   for (const record of status.mitigations ?? []) lines.push("", ...mitigationLines(record, width));
+  if (status.validation !== undefined) lines.push("", ...validationLines(status.validation, width));
   lines.push("", "What to do next");
   for (const step of nextSteps(story)) lines.push(...bullet(step, width));
   return `${lines.join("\n")}\n`;
@@ -178,7 +180,8 @@ export function nextSteps(investigation: MemoryInvestigation): string[] {
       );
   const mitigated = of("Mitigated");
   if (mitigated !== undefined && mitigated.reason !== "AwaitingApproval") advise(mitigated.reason);
-  if (of("Validated")?.reason === "NotValidated" && mitigated?.status === "True") advise("NotValidated");
+  const validated = of("Validated");
+  if (validated?.status === "Unknown" && mitigated?.status === "True") advise(validated.reason);
   if (preserved?.state === "Preserved")
     steps.push(
       `Pod ${preserved.pod} is kept for you to look into. When you are done, give it back:`,

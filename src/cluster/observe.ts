@@ -3,6 +3,7 @@
  * may take away from somebody.
  */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
 import { endedAt } from "../incident/intake.ts";
 import {
   keyText,
@@ -23,6 +24,7 @@ import { policyIdentity } from "../incident/guards.ts";
 import { takenUp, underWay } from "../incident/mitigation.ts";
 import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
+import { comparisonOf, validating } from "../incident/validation.ts";
 import { durationMs } from "../api/fields.ts";
 import type { Api } from "./api.ts";
 import type { Store, Tracked } from "./store.ts";
@@ -56,6 +58,8 @@ export interface EvidenceView {
   /** The finding of a collection that has ended; reading the pack begins with the first call. */
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  /** How the second collection compares with the first; undefined while the packs are read, which begins with the first call. */
+  comparison(question: ComparisonQuestion, workload: WorkloadKey): readonly ValidationCheck[] | undefined;
   /** Undefined where packs lie in the directory only, and for a pack that is not known here any more. */
   archive(collection: string): ArchiveView | undefined;
 }
@@ -120,6 +124,12 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
         .filter((c) => c.state !== "Intended")
         .flatMap(({ id }) => pair(id, hasEnded(id, collections) ? options.evidence.finding(id, key) : undefined)),
     ),
+    comparisons: Object.fromEntries(
+      investigations.flatMap((i) => {
+        const question = comparisonOf(i);
+        return question === undefined ? [] : pair(question.after, options.evidence.comparison(question, key));
+      }),
+    ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
     surroundings: investigations.some(mayPreserve)
@@ -167,7 +177,7 @@ function mayMitigate(
 ): boolean {
   const { status, metadata } = investigation;
   if (metadata.deletionTimestamp !== undefined) return false;
-  if (underWay(investigation) !== undefined) return true;
+  if (underWay(investigation) !== undefined || validating(investigation)) return true;
   if (endedAt(investigation) !== undefined && !takenUp(investigation)) return false;
   const policy = policyFor({ policy: effective, namedPolicies: named }, investigation);
   if ("problem" in policy || policy.mode === "Observe" || (policy.spec.mitigate ?? []).length === 0) return false;
@@ -248,8 +258,9 @@ function horizon(policy: Observation["policy"], { previousLife, startedAt }: Obs
 }
 
 /**
- * Active investigations; one that has no status yet may turn out to be under any policy, so it counts for each. A MemoryPolicy is that of one
- * namespace: another of its name elsewhere has a budget of its own.
+ * Active investigations, but for those that only watch whether a mitigation helped: they would keep others from their place for an hour. One that has no
+ * status yet may turn out to be under any policy, so it counts for each. A MemoryPolicy is that of one namespace: another of its name elsewhere has a
+ * budget of its own.
  * @param namespace of the workload that is asked about
  */
 export function countActive(
@@ -258,7 +269,7 @@ export function countActive(
   { investigations }: Pick<ObserveOptions, "investigations">,
 ): { policy: number; cluster: number } {
   const active = investigations().filter(
-    ({ investigation: i }) => endedAt(i) === undefined && i.metadata.deletionTimestamp === undefined,
+    ({ investigation: i }) => endedAt(i) === undefined && !validating(i) && i.metadata.deletionTimestamp === undefined,
   );
   const under = active.filter(({ investigation: { metadata, status } }) => {
     if (!("problem" in policy) && policy.kind === "MemoryPolicy" && metadata.namespace !== namespace) return false;

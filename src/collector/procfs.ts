@@ -79,6 +79,8 @@ export interface ProcessIdentity {
   readonly comm: string;
   readonly state: string;
   readonly threads: number;
+  /** Time of all its threads in user mode, in ticks of 10 ms (USER_HZ); undefined: the line was cut off before. */
+  readonly utime?: number;
 }
 
 /**
@@ -93,7 +95,16 @@ export function parseStat(text: string): ProcessIdentity | undefined {
   const pid = Number(text.slice(0, open).trim());
   const [state, ppid, threads, startTicks] = [rest[0], Number(rest[1]), Number(rest[17]), Number(rest[19])];
   if (state === undefined || ![pid, ppid, threads, startTicks].every(Number.isSafeInteger)) return undefined;
-  return { pid, ppid, state, threads, startTicks, comm: text.slice(open + 1, close).slice(0, 64) };
+  const utime = Number(rest[11]);
+  return {
+    pid,
+    ppid,
+    state,
+    threads,
+    startTicks,
+    ...(Number.isSafeInteger(utime) && utime >= 0 ? { utime } : {}),
+    comm: text.slice(open + 1, close).slice(0, 64),
+  };
 }
 
 const STATUS_FIELDS = ["VmSize", "VmRSS", "RssAnon", "RssFile", "RssShmem", "VmSwap", "VmPTE", "VmHWM"] as const;
@@ -176,6 +187,7 @@ export async function readProcess(proc: string, pid: number, clock: Clock): Prom
       ...(status.innerPid === undefined || folder !== pid ? {} : { innerPid: status.innerPid }),
       comm: before.comm,
       threads: before.threads,
+      ...(after.utime === undefined ? {} : { utime: after.utime }),
       status: status.sizes,
       state: living?.state ?? before.state,
       folder,

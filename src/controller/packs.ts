@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { Context, Manifest } from "../api/collection.ts";
 import type { Finding } from "../api/memoryinvestigation.ts";
+import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
 import type { PackUploads } from "../evidence/uploads.ts";
 import {
@@ -24,6 +25,12 @@ export interface PacksOptions {
   readonly store: EvidenceStore;
   /** Reads a pack and says what it means. Throws only when the folder itself cannot be read. */
   readonly read: (directory: string) => Promise<PackReading>;
+  /** Compares two packs; `before` is undefined where the store has it no more. Throws only when a folder itself cannot be read. */
+  readonly compare: (
+    before: string | undefined,
+    after: string,
+    question: ComparisonQuestion,
+  ) => Promise<readonly ValidationCheck[]>;
   readonly readManifest: (directory: string) => Promise<Manifest | undefined>;
   readonly readContext: (directory: string) => Promise<Context | undefined>;
   /** Where finished packs lie beside the store; undefined when nowhere. */
@@ -36,6 +43,7 @@ export interface Packs {
   session(collection: string): SessionView | undefined;
   finding(collection: string, workload: WorkloadKey): Finding | undefined;
   victims(collection: string): readonly KernelVictim[];
+  comparison(question: ComparisonQuestion, workload: WorkloadKey): readonly ValidationCheck[] | undefined;
   /** The context part as it is now; undefined when there is none that can be read. */
   readContext(collection: string): Promise<Context | undefined>;
   archive(collection: string): ArchiveView | undefined;
@@ -52,10 +60,20 @@ interface Look {
 /** How many readings are kept; the rest can be read again. */
 const KEEP = 64;
 
-export function createPacks({ store, read, readManifest, readContext, uploads, enqueue, log }: PacksOptions): Packs {
+export function createPacks({
+  store,
+  read,
+  compare,
+  readManifest,
+  readContext,
+  uploads,
+  enqueue,
+  log,
+}: PacksOptions): Packs {
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
   const looks = new Map<string, Look>();
+  const comparisons = new Map<string, readonly ValidationCheck[]>();
   const underWay = new Set<string>();
   let chain: Promise<void> = Promise.resolve();
 
@@ -135,9 +153,24 @@ export function createPacks({ store, read, readManifest, readContext, uploads, e
     return undefined;
   }
 
+  /** By the later pack: what an earlier comparison of it was asked is the same as long as the finding is. */
+  function comparison(question: ComparisonQuestion, workload: WorkloadKey): readonly ValidationCheck[] | undefined {
+    const known = comparisons.get(question.after);
+    if (known !== undefined) return known;
+    const after = store.describe(question.after);
+    if (after === undefined) return undefined;
+    later(`comparison of ${question.after}`, keyText(workload), async () => {
+      await store.end(question.after);
+      const before = question.before === undefined ? undefined : store.describe(question.before)?.directory;
+      keep(comparisons, question.after, await compare(before, after.directory, question));
+    });
+    return undefined;
+  }
+
   return {
     session,
     finding,
+    comparison,
     victims: (collection) => readings.get(collection)?.victims ?? [],
     readContext: async (collection) => {
       const info = store.describe(collection);
@@ -153,6 +186,7 @@ export function createPacks({ store, read, readManifest, readContext, uploads, e
       readings.delete(collection);
       manifests.delete(collection);
       looks.delete(collection);
+      comparisons.delete(collection);
     },
   };
 }

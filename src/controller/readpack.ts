@@ -1,8 +1,11 @@
-/** From a pack on disk to what it means: the finding, and the kills that the kernel's own report confirms. */
+/** From packs on disk to what they mean: the finding, the kills that the kernel's own report confirms, and what became better since an earlier one. */
 import type { OomReport } from "../api/collection.ts";
+import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
 import { openPack } from "../evidence/pack.ts";
 import type { KernelVictim } from "../incident/observation.ts";
 import { findingOf } from "../diagnosis/frompack.ts";
+import { compare } from "../validation/compare.ts";
+import { measure } from "../validation/measured.ts";
 import type { PackReading } from "./packs.ts";
 
 /** Throws only when the folder itself cannot be read. */
@@ -10,6 +13,19 @@ export async function readPack(directory: string): Promise<PackReading> {
   const pack = await openPack(directory);
   const finding = await findingOf(pack);
   return { finding, victims: victimsOf(pack.oomReports?.reports ?? []) };
+}
+
+/**
+ * One pack after the other is read, so that only the numbers of the first are kept while the second is.
+ * @param before undefined: the store has it no more. Throws only when a folder itself cannot be read.
+ */
+export async function comparePacks(
+  before: string | undefined,
+  after: string,
+  question: ComparisonQuestion,
+): Promise<readonly ValidationCheck[]> {
+  const was = before === undefined ? undefined : await measure(await openPack(before), question);
+  return compare(was, await measure(await openPack(after), question), question);
 }
 
 export function victimsOf(reports: readonly OomReport[]): KernelVictim[] {

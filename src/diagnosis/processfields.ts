@@ -3,7 +3,7 @@ import type { ProcessReading } from "../api/collection.ts";
 
 /**
  * Of each process. shared and unshared: Shared_* and Private_Dirty of the rollup. dirtyFile: dirty pages that are neither anonymous nor shared memory, so
- * those of mapped files. hugePages: AnonHugePages. descriptors: open ones; sockets and pipes as far as they were looked at.
+ * those of mapped files. hugePages: AnonHugePages. utime: ticks of 10 ms in user mode since its start. descriptors: open ones; sockets and pipes as far as they were looked at.
  */
 export const PROCESS_FIELDS = [
   "pssAnon",
@@ -17,6 +17,7 @@ export const PROCESS_FIELDS = [
   "hugePages",
   "pageTables",
   "descriptors",
+  "utime",
 ] as const;
 
 export const SUM_FIELDS = [
@@ -116,6 +117,7 @@ const PROCESS: Readonly<Record<ProcessField, Of>> = {
   hugePages: rollup("AnonHugePages"),
   pageTables: status("VmPTE"),
   descriptors: ({ descriptors }) => descriptors?.open,
+  utime: ({ utime }) => utime,
 };
 
 export const PROCESS_GETTERS = Object.entries(PROCESS) as [ProcessField, Of][];

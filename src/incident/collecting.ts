@@ -1,6 +1,7 @@
 /**
  * Getting evidence from the node: which pods are measured, by which Job, what became of it, and whether to try again.
- * An attempt has a name of its own; a Job that is gone although it was made is Lost and never made again.
+ * An attempt has a name of its own; a Job that is gone although it was made is Lost and never made again. What is collected for a finding
+ * and what is collected to see whether a mitigation helped go the same way, each with attempts of its own.
  */
 import type { CollectionPlan } from "../api/collection.ts";
 import { PACK_SCHEMA } from "../api/collection.ts";
@@ -9,7 +10,7 @@ import { collectionName } from "../api/identity.ts";
 import type { Collection, Condition, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
-import { clip, timeText } from "./conditions.ts";
+import { clip, timeText, type Fact } from "./conditions.ts";
 import type { EffectivePolicy, JobView, Observation, PodView, SessionView } from "./observation.ts";
 import { lastLook, roleOf, writeContextAction } from "./lastlook.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
@@ -27,7 +28,33 @@ const PROGRESS_MS = 5_000;
 /** How soon the store is asked whether it has the last look. */
 const LOOK_MS = 250;
 
+/** What is to be collected. */
+export interface Errand {
+  readonly purpose: Collection["purpose"];
+  /** Whom to measure, all on one node; asked only when an attempt begins. */
+  readonly pods: () => readonly PodView[];
+  /** @param requested when the attempt was intended: whoever resumes it comes to the same answer */
+  readonly timing: (requested: Date) => { readonly intervalMs: number; readonly durationMs: number };
+  /** Since when a pod to measure has been waited for, in milliseconds since the epoch. */
+  readonly since: number;
+}
+
+/** What a finding is made of. */
+function diagnosis(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  { spec: { collect } }: EffectivePolicy,
+): Errand {
+  return {
+    purpose: "Diagnose",
+    pods: () => podsToMeasure(seen, investigation),
+    timing: () => ({ intervalMs: durationMs(collect.interval), durationMs: durationMs(collect.duration) }),
+    since: Date.parse(investigation.metadata.creationTimestamp ?? ""),
+  };
+}
+
 export interface CollectingStep {
+  /** All of the investigation's, with what this step changes. */
   readonly collections: readonly Collection[];
   readonly fact: { readonly status: Condition["status"]; readonly reason: Reason; readonly message: string };
   readonly actions: readonly Action[];
@@ -39,50 +66,57 @@ export interface CollectingStep {
   readonly againMs?: number;
 }
 
+export function collectingFact(step: CollectingStep): Fact {
+  return { type: "EvidenceCollected", ...step.fact };
+}
+
 export function planCollecting(
   seen: Observation,
   investigation: MemoryInvestigation,
   policy: EffectivePolicy,
   now: Date,
+  errand: Errand = diagnosis(seen, investigation, policy),
 ): CollectingStep {
   const collections = investigation.status?.collections ?? [];
-  const last = collections.at(-1);
-  if (last === undefined) return begin(seen, investigation, policy, collections, 1, now);
+  const last = collections.findLast(({ purpose }) => purpose === errand.purpose);
+  const course = { seen, investigation, policy, errand, collections, now };
+  if (last === undefined) return begin(course, 1);
   switch (last.state) {
     case "Complete":
     case "Partial":
       return { ...quiet(collections, doneFact(last)), evidence: last };
     case "Failed":
     case "Lost":
-      if (last.attempt < MAX_ATTEMPTS) return begin(seen, investigation, policy, collections, last.attempt + 1, now);
+      if (last.attempt < MAX_ATTEMPTS) return begin(course, last.attempt + 1);
       return { ...quiet(collections, failedFact(last)), failed: true };
     case "Intended":
     case "Running":
-      return lookOnceMore(
-        seen,
-        investigation,
-        last,
-        policy,
-        follow(seen, investigation, last, policy, collections, now),
-      );
+      return lookOnceMore(course, last, follow(course, last));
   }
+}
+
+interface Course {
+  readonly seen: Observation;
+  readonly investigation: MemoryInvestigation;
+  readonly policy: EffectivePolicy;
+  readonly errand: Errand;
+  /** Of every purpose, as status has them. */
+  readonly collections: readonly Collection[];
+  readonly now: Date;
 }
 
 /** A collection that is over counts as over when its surroundings have been looked at for the last time. */
 function lookOnceMore(
-  seen: Observation,
-  investigation: MemoryInvestigation,
+  { seen, investigation, policy, collections }: Course,
   last: Collection,
-  policy: EffectivePolicy,
   step: CollectingStep,
 ): CollectingStep {
   if (step.evidence === undefined) return step;
   const look = lastLook(seen, investigation, seen.sessions[last.id]);
   if (look === undefined) return withRefusal(seen, investigation, step);
   const message = "The samples have arrived; the workload and its events are looked at once more";
-  const before = investigation.status?.collections ?? [];
   return {
-    ...quiet(before, { status: "Unknown", reason: "Collecting", message }),
+    ...quiet(collections, { status: "Unknown", reason: "Collecting", message }),
     actions: look === "Write" ? [writeContextAction(seen, investigation, policy, last, "End")] : [],
     againMs: LOOK_MS,
   };
@@ -144,38 +178,32 @@ export function podsToMeasure(seen: Observation, investigation: MemoryInvestigat
   return [first, ...serving.slice(0, SERVING_PODS)];
 }
 
-function begin(
-  seen: Observation,
-  investigation: MemoryInvestigation,
-  policy: EffectivePolicy,
-  collections: readonly Collection[],
-  attempt: number,
-  now: Date,
-): CollectingStep {
-  const pods = podsToMeasure(seen, investigation);
+function begin(course: Course, attempt: number): CollectingStep {
+  const { seen, investigation, policy, errand, collections, now } = course;
+  const pods = errand.pods();
   const node = pods[0]?.node;
   if (node === undefined) {
     const message = "No pod of the workload runs on any node, so there is nothing to measure";
     return {
       ...quiet(collections, { status: "False", reason: "NothingToMeasure", message }),
       againMs: 5_000,
-      failed: waitedLongEnough(investigation, now),
+      failed: now.getTime() - errand.since > GRACE_MS,
     };
   }
-  const name = collectionName(investigation.metadata.uid, "Diagnose", attempt);
-  const { interval, duration } = policy.spec.collect;
-  const samplesExpected = Math.floor(durationMs(duration) / durationMs(interval)) + 1;
+  const name = collectionName(investigation.metadata.uid, errand.purpose, attempt);
+  const requested = timeText(now);
+  const { intervalMs, durationMs: lastsMs } = errand.timing(new Date(requested));
   const collection: Collection = {
     id: name,
-    purpose: "Diagnose",
+    purpose: errand.purpose,
     attempt,
     state: "Intended",
     job: name,
     node,
     pods: pods.map((pod) => ({ name: pod.name, uid: pod.uid, role: roleOf(pod) })),
-    requested: timeText(now),
+    requested,
     samples: 0,
-    samplesExpected,
+    samplesExpected: Math.floor(lastsMs / intervalMs) + 1,
   };
   return {
     ...quiet([...collections, collection], {
@@ -185,22 +213,15 @@ function begin(
     }),
     actions: [
       writeContextAction(seen, investigation, policy, collection, "Start"),
-      { kind: "CreateCollectionJob", plan: planOf(investigation, collection, policy, pods), node },
+      { kind: "CreateCollectionJob", plan: planOf(course, collection, pods), node },
     ],
     againMs: PROGRESS_MS,
   };
 }
 
-/** A workload without a running pod is given this long to show one. */
-function waitedLongEnough(investigation: MemoryInvestigation, now: Date): boolean {
-  const since = Date.parse(investigation.metadata.creationTimestamp ?? "");
-  return now.getTime() - since > GRACE_MS;
-}
-
 function planOf(
-  investigation: MemoryInvestigation,
+  { investigation, policy, errand }: Course,
   collection: Collection,
-  policy: EffectivePolicy,
   pods: readonly PodView[],
 ): CollectionPlan {
   const { collect } = policy.spec;
@@ -225,8 +246,7 @@ function planOf(
           : [{ name: c.name, id: c.containerId, ...(c.limitBytes === undefined ? {} : { limitBytes: c.limitBytes }) }],
       ),
     })),
-    intervalMs: durationMs(collect.interval),
-    durationMs: durationMs(collect.duration),
+    ...errand.timing(new Date(collection.requested)),
     stallBudgetMs: durationMs(collect.stallBudget),
     ...(collect.profile.enabled
       ? { profile: { durationMs: durationMs(collect.profile.duration), frequencyHz: collect.profile.frequencyHz } }
@@ -234,17 +254,12 @@ function planOf(
   };
 }
 
-function follow(
-  seen: Observation,
-  investigation: MemoryInvestigation,
-  last: Collection,
-  policy: EffectivePolicy,
-  collections: readonly Collection[],
-  now: Date,
-): CollectingStep {
+function follow(course: Course, last: Collection): CollectingStep {
+  const { seen, investigation, collections, now } = course;
   const job = seen.jobs[last.job];
   const session = seen.sessions[last.id];
-  const replace = (next: Collection): readonly Collection[] => [...collections.slice(0, -1), next];
+  const replace = (next: Collection): readonly Collection[] =>
+    collections.map((one) => (one.id === next.id ? next : one));
   const current = withProgress(last, session);
 
   if (session?.closed === true) return close(replace, current, session, job, now);
@@ -257,7 +272,7 @@ function follow(
       now.getTime() - Date.parse(last.requested) < INTENT_LIVES_MS &&
       session?.started === undefined
     ) {
-      return resume(seen, investigation, last, policy, collections);
+      return resume(course, last);
     }
     return endWith(
       replace,
@@ -285,13 +300,32 @@ function follow(
   };
 }
 
-function resume(
+/** Ends what is under way, because nobody waits for it any more. */
+export function stopCollecting(
   seen: Observation,
-  investigation: MemoryInvestigation,
-  last: Collection,
-  policy: EffectivePolicy,
   collections: readonly Collection[],
-): CollectingStep {
+  now: Date,
+): { readonly collections: readonly Collection[]; readonly actions: readonly Action[] } {
+  const actions: Action[] = [];
+  const stopped = collections.map((one): Collection => {
+    if (one.state !== "Intended" && one.state !== "Running") return one;
+    const job = seen.jobs[one.job];
+    if (job !== undefined && !job.complete && !job.failed)
+      actions.push({ kind: "DeleteCollectionJob", name: job.name, uid: job.uid });
+    const state = (one.samples ?? 0) > 0 ? "Partial" : "Failed";
+    return {
+      ...one,
+      state,
+      finished: timeText(now),
+      reason: "Ended",
+      message: "It was stopped: nobody waits for it any more",
+    };
+  });
+  return { collections: stopped, actions };
+}
+
+function resume(course: Course, last: Collection): CollectingStep {
+  const { seen, investigation, policy, collections } = course;
   const pods = last.pods.flatMap((p) => seen.pods.filter((pod) => pod.uid === p.uid));
   const message = `Starting collection ${last.attempt} of ${pods.length} pods on node ${last.node}`;
   return {
@@ -301,7 +335,7 @@ function resume(
       ...(seen.sessions[last.id]?.context === undefined
         ? [writeContextAction(seen, investigation, policy, last, "Start")]
         : []),
-      { kind: "CreateCollectionJob", plan: planOf(investigation, last, policy, pods), node: last.node },
+      { kind: "CreateCollectionJob", plan: planOf(course, last, pods), node: last.node },
     ],
     againMs: PROGRESS_MS,
   };

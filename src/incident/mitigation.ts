@@ -72,7 +72,7 @@ export function planMitigation(course: Course, policy: EffectivePolicy | undefin
   const begun = underWay(course.investigation);
   if (begun !== undefined) return follow(course, policy, begun);
   const over = records.find(({ state }) => state === "Done" || state === "Failed" || state === "Reverted");
-  if (over !== undefined) return settled(course, over);
+  if (over !== undefined) return undone(course, over) ?? settled(course, over);
   if (policy === undefined) return nothing(records, "PolicyNotFound", "There is no policy to act by");
   return choose(course, policy);
 }
@@ -227,14 +227,23 @@ function follow(course: Course, policy: EffectivePolicy | undefined, record: Mit
   }
   const mark = markOf(state.annotations);
   const done = record.state === "RollingOut" || mark?.investigation === course.investigation.metadata.uid;
-  if (done) {
-    const owner = gitOpsOwner(state.labels, state.annotations);
-    const who = owner === undefined ? "somebody else" : `somebody else; ${owner.owner} owns the workload`;
-    const fought = `The template of ${record.before.revision} is back, put there by ${who}; it is not rolled back again`;
-    const gitOps = owner?.change === "Reverts";
-    return over(course, record, "Reverted", gitOps ? "RevertedByGitOps" : "RevertedByOther", fought);
-  }
-  return act(course, policy, record);
+  return done ? putBack(course, state, record) : act(course, policy, record);
+}
+
+/** What had been seen complete does not hold any more. */
+function undone(course: Course, record: MitigationRecord): MitigationStep | undefined {
+  const { targetState: state } = course.seen;
+  if (record.state !== "Done" || state === undefined || "problem" in state) return undefined;
+  if (state.uid !== record.target?.uid || state.templateHash !== record.before?.templateHash) return undefined;
+  return putBack(course, state, record);
+}
+
+function putBack(course: Course, state: TargetState, record: MitigationRecord): MitigationStep {
+  const owner = gitOpsOwner(state.labels, state.annotations);
+  const who = owner === undefined ? "somebody else" : `somebody else; ${owner.owner} owns the workload`;
+  const fought = `The template of ${record.before?.revision ?? ""} is back, put there by ${who}; it is not rolled back again`;
+  const gitOps = owner?.change === "Reverts";
+  return over(course, record, "Reverted", gitOps ? "RevertedByGitOps" : "RevertedByOther", fought);
 }
 
 /** The intent is on record and the workload does not show it: the guards are asked once more, then it is done, or done again after a lost reply. */

@@ -6,6 +6,7 @@ import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts
 import type { Reason } from "../api/reasons.ts";
 import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
 import type { MitigationAction } from "../api/mitigation.ts";
+import type { ValidationCheck } from "../api/validation.ts";
 import type { Json } from "./templates.ts";
 
 export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
@@ -276,6 +277,8 @@ export interface Observation {
   readonly archives: Readonly<Record<string, ArchiveView>>;
   /** Findings by collection, for packs that are closed; undefined while one is read. */
   readonly findings: Readonly<Record<string, Finding>>;
+  /** What became of each thing since the first collection, by the second one; undefined while the packs are read. */
+  readonly comparisons: Readonly<Record<string, readonly ValidationCheck[]>>;
   /** Kills that the kernel's own report names, by collection. */
   readonly kernelVictims: Readonly<Record<string, readonly KernelVictim[]>>;
   readonly nodes: Readonly<Record<string, { readonly ready: boolean }>>;

@@ -180,6 +180,22 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
       undoPatch: '[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"thumbnail:2"}]',
     },
   ],
+  validation: {
+    action: "Rollback",
+    started: TIME,
+    until: "2026-03-01T04:12:45Z",
+    checks: [
+      {
+        name: "MemoryGrowth",
+        result: "Pass",
+        required: true,
+        before: 1258291,
+        after: -12,
+        unit: "bytes per second of CPU time",
+        detail: "anon + swap of thumbnail stands still under 97 % of the former load",
+      },
+    ],
+  },
   evidence: {
     message: "There is no bucket evidence",
     location: "collections/oomc-0123456789-1",

@@ -222,6 +222,12 @@ const CASES: readonly Case[] = [
     { mitigate: [{ action: "Restart", rollback: { healthyFor: "1h" } }] },
     "only action Rollback may have the field rollback",
   ],
+  ["a validation of a minute", MPOL, { validate: { window: "1m", onFailure: "Stop" } }],
+  ["no validation", MPOL, { validate: { window: "0s" } }],
+  ["a validation of a day", MPOL, { validate: { window: "24h" } }, "window must be at most 6h"],
+  ["a validation of words", MPOL, { validate: { window: "a while" } }, DURATION],
+  ["a failure that nothing follows", MPOL, { validate: { onFailure: "Ignore" } }, 'supported values: "Stop"'],
+  ["a validation of a day in all namespaces", CMPOL, { validate: { window: "24h" } }, "window must be at most 6h"],
   ["a pause with its reason", MPOL, { pauseRequests: ["a change freeze until Monday"] }],
   ["a pause without a reason", MPOL, { pauseRequests: [""] }, "should be at least 1 chars long"],
   ["a resize", MPOL, { mitigate: [{ action: "Resize", resize: { maxBytes: "1Gi" } }] }],
@@ -285,9 +291,15 @@ for (const [name, kind, spec, message] of CASES) {
 }
 
 test("a malformed duration is not also called too short, too long or unreadable", async () => {
-  for (const field of ["interval", "duration", "stallBudget"]) {
-    const said = await refusal(MPOL, { collect: { [field]: "soon" } });
-    expect(said).toContain(`spec.collect.${field}: Invalid value: "soon": ${DURATION}`);
+  const FIELDS = [
+    ["collect", "interval"],
+    ["collect", "duration"],
+    ["collect", "stallBudget"],
+    ["validate", "window"],
+  ] as const;
+  for (const [part, field] of FIELDS) {
+    const said = await refusal(MPOL, { [part]: { [field]: "soon" } });
+    expect(said).toContain(`spec.${part}.${field}: Invalid value: "soon": ${DURATION}`);
     expect(said).not.toContain("conversion error");
     expect(said).not.toContain("at most");
   }

@@ -93,6 +93,7 @@ test.each([
     ppid: 6641,
     threads: 1,
     startTicks: 593_600,
+    utime: 3,
   });
 });
 

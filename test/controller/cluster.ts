@@ -114,12 +114,23 @@ function podTemplate(): Json {
   return { metadata: { labels: { app: "thumbs" } }, spec: { containers: [container] } };
 }
 
-async function makePod(api: Admin, namespace: string, name: string, setUid: string, killed: boolean): Promise<void> {
+/** A running pod of the ReplicaSet thumbs-h1; killed: its container has just been OOM-killed, and runs again. */
+export async function makePod(
+  api: Admin,
+  namespace: string,
+  name: string,
+  setUid: string,
+  killed: boolean,
+): Promise<void> {
   const { spec } = podTemplate() as { spec: Json };
   await api.must("POST", `/api/v1/namespaces/${namespace}/pods`, {
     metadata: { name, labels: LABELS, ownerReferences: [owner("ReplicaSet", "thumbs-h1", setUid)] },
     spec: { ...spec, nodeName: NODE, automountServiceAccountToken: false },
   });
+  await podStatus(api, namespace, name, killed);
+}
+
+export async function podStatus(api: Admin, namespace: string, name: string, killed: boolean): Promise<void> {
   const now = Date.now();
   const ago = (seconds: number): string => `${new Date(now - seconds * 1000).toISOString().slice(0, 19)}Z`;
   const last = {
@@ -167,7 +178,7 @@ const MARK = "oomscope.dev/preserved";
 /** Plays the ReplicaSet controller for the namespace, and deletes every collection Job that the operator has seen. */
 export function controllers(api: Admin, namespace: string): Controllers {
   const preserved = new Set<string>();
-  const jobs = new Map<string, Set<string>>();
+  const collections = jobDeleter(api, namespace);
   let fewestServing = REPLICAS;
   let made = 0;
   const stop = new AbortController();
@@ -204,34 +215,47 @@ export function controllers(api: Admin, namespace: string): Controllers {
     );
   }
 
-  async function collections(): Promise<void> {
-    const seen = new Set((await investigations(api, namespace)).flatMap(jobUids));
-    for (const { metadata } of await api.list(`/apis/batch/v1/namespaces/${COLLECTORS}/jobs`)) {
-      jobs.set(metadata.name, (jobs.get(metadata.name) ?? new Set()).add(metadata.uid));
-      if (seen.has(metadata.uid))
-        await api.call(
-          "DELETE",
-          `/apis/batch/v1/namespaces/${COLLECTORS}/jobs/${metadata.name}?propagationPolicy=Background`,
-        );
-    }
-  }
-
   const running = (async () => {
     while (!stop.signal.aborted) {
       await pods();
-      await collections();
+      await collections.step();
       await systemClock.sleep(25);
     }
   })();
   return {
     preserved,
-    jobs,
+    jobs: collections.jobs,
     get fewestServing() {
       return fewestServing;
     },
     stop: async () => {
       stop.abort();
       await running;
+    },
+  };
+}
+
+export interface JobDeleter {
+  /** Uids under each name of a collection Job that ever was. */
+  readonly jobs: ReadonlyMap<string, ReadonlySet<string>>;
+  step(): Promise<void>;
+}
+
+/** Somebody who deletes every collection Job as soon as the operator has seen it. */
+export function jobDeleter(api: Admin, namespace: string): JobDeleter {
+  const jobs = new Map<string, Set<string>>();
+  return {
+    jobs,
+    step: async () => {
+      const seen = new Set((await investigations(api, namespace)).flatMap(jobUids));
+      for (const { metadata } of await api.list(`/apis/batch/v1/namespaces/${COLLECTORS}/jobs`)) {
+        jobs.set(metadata.name, (jobs.get(metadata.name) ?? new Set()).add(metadata.uid));
+        if (seen.has(metadata.uid))
+          await api.call(
+            "DELETE",
+            `/apis/batch/v1/namespaces/${COLLECTORS}/jobs/${metadata.name}?propagationPolicy=Background`,
+          );
+      }
     },
   };
 }

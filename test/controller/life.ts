@@ -133,7 +133,18 @@ interface Told {
   readonly killCount?: number;
   readonly result?: string;
   readonly preserved?: { readonly uid: string; readonly pod: string; readonly state: string };
-  readonly collections?: readonly { readonly id: string; readonly state: string; readonly attempt: number }[];
+  readonly collections?: readonly {
+    readonly id: string;
+    readonly purpose: string;
+    readonly state: string;
+    readonly attempt: number;
+  }[];
+  readonly validation?: {
+    readonly started: string;
+    readonly until: string;
+    readonly checks: readonly { readonly name: string; readonly result: string }[];
+  };
+  readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason: string }[];
 }
 
 export const told = (investigation: Item | undefined): Told => investigation?.["status"] ?? {};

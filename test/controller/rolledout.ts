@@ -4,7 +4,8 @@
  */
 import { systemClock } from "../../src/seams.ts";
 import type { Json } from "../api/crdserver.ts";
-import type { Admin, Item } from "./cluster.ts";
+import { templateHash, type Json as TemplateJson } from "../../src/incident/templates.ts";
+import { type Admin, type Item, makePod } from "./cluster.ts";
 
 const MERGE = "application/merge-patch+json";
 const REPLICAS = 3;
@@ -28,13 +29,15 @@ function template(version: number): Json {
 export interface PolicyChoice {
   readonly mode: "Observe" | "Recommend" | "Enforce";
   readonly approval: "Automatic" | "Manual";
+  /** For how long its effect is watched; by default nobody looks. */
+  readonly window?: string;
 }
 
 /** @returns the uid of the investigation, which waits for an operator */
 export async function foundLeaky(
   api: Admin,
   namespace: string,
-  { mode, approval }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+  { mode, approval, window = "0s" }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
 ): Promise<string> {
   // May be there already.
   await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
@@ -45,6 +48,7 @@ export async function foundLeaky(
     spec: {
       mode,
       preserve: { strategy: "None" },
+      validate: { window },
       mitigate: [
         {
           action: "Rollback",
@@ -67,6 +71,47 @@ export async function foundLeaky(
   await replicaSet(api, namespace, second, 2);
   await rolledOut(api, namespace, second, REPLICAS);
   return investigation(api, namespace);
+}
+
+/** The same, after its roll-back was seen complete: the investigation has the record, and the workload shows it. */
+export async function rolledBack(api: Admin, namespace: string, window: string): Promise<string> {
+  const uid = await foundLeaky(api, namespace, { mode: "Enforce", approval: "Automatic", window });
+  const deployment = `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs`;
+  const hashOf = ({ spec }: Item): string => templateHash((spec as { template: TemplateJson }).template);
+  const bad = await api.must("GET", deployment);
+  const good = await api.must("PATCH", deployment, { spec: { template: template(1) } }, MERGE);
+  await rolledOut(api, namespace, good, REPLICAS);
+  const time = `${new Date(Date.now() - 30_000).toISOString().slice(0, 19)}Z`;
+  const facts = (number: number, from: Item) => ({
+    revision: `thumbs-h${number}`,
+    uid: `rs-${number}`,
+    templateHash: hashOf(from),
+    images: [`thumbs:${number}`],
+  });
+  const { resourceVersion } = bad.metadata;
+  const record = {
+    action: "Rollback",
+    state: "Done",
+    reason: "RolledBack",
+    message: "went back",
+    finding: "3f9c0a1b2c4d",
+    since: time,
+    intended: time,
+    applied: time,
+    finished: time,
+    approvedBy: "Policy",
+    target: { kind: "Deployment", name: "thumbs", uid: bad.metadata.uid, resourceVersion, generation: 2 },
+    before: facts(2, bad),
+    after: facts(1, good),
+  };
+  const path = `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations/thumbs/status`;
+  await api.must("PATCH", path, { status: { mitigations: [record] } }, MERGE);
+  await api.must("POST", `/api/v1/namespaces/${namespace}/serviceaccounts`, { metadata: { name: "default" } });
+  const [set] = (await api.list(`/apis/apps/v1/namespaces/${namespace}/replicasets`)).filter(
+    ({ metadata }) => metadata.name === "thumbs-h1",
+  );
+  for (const name of ["new-0", "new-1"]) await makePod(api, namespace, name, set?.metadata.uid ?? "", false);
+  return uid;
 }
 
 async function replicaSet(api: Admin, namespace: string, deployment: Item, number: number): Promise<void> {

@@ -30,6 +30,8 @@ interface ProcessPlan {
   /** Counts. */
   readonly sockets?: Curve;
   readonly pipes?: Curve;
+  /** Seconds in user mode so far. */
+  readonly busy?: Curve;
 }
 
 export interface NodePlan {
@@ -199,6 +201,7 @@ function processAt(plan: ProcessPlan, seconds: number, index: number): ProcessRe
     ppid: plan.ppid ?? 1,
     comm: plan.comm ?? "thumbnail-svc",
     threads: plan.threads?.(seconds, index) ?? 5,
+    ...(plan.busy === undefined ? {} : { utime: Math.round(100 * plan.busy(seconds, index)) }),
     status: {
       VmRSS: resident + shmem + file,
       RssAnon: resident,

@@ -201,6 +201,7 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
     sessions: {},
     archives: {},
     findings: {},
+    comparisons: {},
     kernelVictims: {},
     nodes: { n1: { ready: true } },
     surroundings: {

@@ -30,8 +30,10 @@ const COLLECTION = {
   requested: at(400),
 } as const;
 
-const AUTOMATIC = { mitigate: [{ action: "Rollback", approval: "Automatic" }] };
-const MANUAL = { mitigate: [{ action: "Rollback", approval: "Manual" }] };
+/** Whether it helped is another story: validation.test.ts. */
+const validate = { window: "0s" };
+const AUTOMATIC = { validate, mitigate: [{ action: "Rollback", approval: "Automatic" }] };
+const MANUAL = { validate, mitigate: [{ action: "Rollback", approval: "Manual" }] };
 const enforce = aPolicy("Enforce", AUTOMATIC);
 
 /** Everything has been measured, and the pack has just been read. */

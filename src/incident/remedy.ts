@@ -1,0 +1,130 @@
+/** From a finding to the end: what is done about it, what became of that, and how the investigation ends. */
+import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import { stopCollecting } from "./collecting.ts";
+import type { Fact } from "./conditions.ts";
+import { planMitigation, type MitigationStep } from "./mitigation.ts";
+import type { Observation } from "./observation.ts";
+import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
+import { end, fact, progress, type Common, type Step, type StepParts } from "./step.ts";
+import { planValidation, validating, type ValidationStep } from "./validation.ts";
+
+/** Does something about the finding that status has, or says why not; what is kept for evidence is looked after meanwhile. */
+export function remedy(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  told: readonly Fact[],
+  ...steps: readonly StepParts[]
+): Step {
+  const { finding, preserved } = investigation.status ?? {};
+  if (finding === undefined) throw new TypeError("There is no finding to do something about");
+  const keeping =
+    steps.length === 0 && preserved !== undefined && common.policy !== undefined
+      ? planPreservation(seen, investigation, common.policy, common.now)
+      : undefined;
+  const kept = keeping === undefined ? investigation : withPreserved(investigation, keeping);
+  const mitigating = planMitigation({ seen, investigation: kept, finding, now: common.now }, common.policy);
+  const known: MemoryInvestigation = {
+    ...kept,
+    status: {
+      ...kept.status,
+      ...(mitigating.records.length === 0 ? {} : { mitigations: [...mitigating.records] }),
+    },
+  };
+  const facts = [
+    ...(keeping === undefined ? [] : [preservingFact(keeping)]),
+    ...told,
+    fact("Mitigated", mitigating.fact.status, mitigating.fact.reason, mitigating.fact.message),
+  ];
+  const parts = [...steps, ...(keeping === undefined ? [] : [keeping]), mitigating];
+  return concluded(seen, known, common, facts, mitigating, parts);
+}
+
+function concluded(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  facts: readonly Fact[],
+  mitigating: MitigationStep,
+  parts: readonly StepParts[],
+): Step {
+  const { reason, message } = mitigating.fact;
+  switch (mitigating.outcome) {
+    case "Working":
+      return progress(investigation, common, facts, "Mitigating", ...parts);
+    case "Done":
+      return prove(seen, investigation, common, facts, mitigating, parts);
+    case "Failed": {
+      const left = abandoned(seen, investigation, common, mitigating);
+      return end(left.investigation, common, [...facts, ...left.facts], "Failed", reason, message, ...parts, left);
+    }
+    case "Nothing": {
+      const { finding } = investigation.status ?? {};
+      const found = finding === undefined ? "" : findingText(finding);
+      return end(investigation, common, facts, "Recommended", "Diagnosed", found, ...parts);
+    }
+  }
+}
+
+/** What was seen complete is watched until it is known whether it helped. */
+function prove(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  facts: readonly Fact[],
+  { records, fact: done }: MitigationStep,
+  parts: readonly StepParts[],
+): Step {
+  const record = records.find(({ state }) => state === "Done");
+  if (record === undefined) throw new TypeError("There is no mitigation to validate");
+  const step = planValidation({ seen, investigation, record, now: common.now }, common.policy);
+  const known = withValidation(investigation, step);
+  const { status, reason, message } = step.fact;
+  const all = [...facts, fact("Validated", status, reason, message)];
+  switch (step.outcome) {
+    case "Working":
+      return progress(known, common, all, "Validating", ...parts, step);
+    case "Pass":
+      return end(known, common, all, "Resolved", reason, `${done.message}. ${message}`, ...parts, step);
+    case "Fail":
+      // validate.onFailure is Stop: it is told of, and nothing more is changed.
+      return end(known, common, all, "Failed", reason, `${done.message}. ${message}`, ...parts, step);
+    case "Unknown":
+      return end(known, common, all, "Mitigated", done.reason, `${done.message}. ${message}`, ...parts, step);
+  }
+}
+
+function withValidation(investigation: MemoryInvestigation, step: ValidationStep): MemoryInvestigation {
+  const { validation, collections } = step;
+  if (validation === undefined) return investigation;
+  return {
+    ...investigation,
+    status: {
+      ...investigation.status,
+      validation,
+      ...(collections.length === 0 ? {} : { collections: [...collections] }),
+    },
+  };
+}
+
+/** A mitigation that does not hold any more is not validated to its end. */
+function abandoned(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  { now }: Common,
+  { fact: { reason, message } }: MitigationStep,
+): StepParts & { readonly investigation: MemoryInvestigation; readonly facts: readonly Fact[] } {
+  const { collections = [] } = investigation.status ?? {};
+  if (!validating(investigation)) return { investigation, facts: [], actions: [], notices: [] };
+  const stopped = stopCollecting(seen, collections, now);
+  return {
+    investigation: { ...investigation, status: { ...investigation.status, collections: [...stopped.collections] } },
+    facts: [fact("Validated", "Unknown", reason, message)],
+    actions: stopped.actions,
+    notices: [],
+  };
+}
+
+export function findingText({ verdict, confidencePercent, summary }: Finding): string {
+  return `${verdict} (${confidencePercent} %): ${summary}`;
+}

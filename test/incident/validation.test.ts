@@ -1,0 +1,496 @@
+/** From a mitigation that was seen complete to whether it helped, pass by pass, as the plan has it. */
+import { describe, expect, test } from "vitest";
+import type { Collection, Kill, MemoryInvestigationStatus } from "../../src/api/memoryinvestigation.ts";
+import type { MitigationRecord } from "../../src/api/mitigation.ts";
+import type { CheckResult, ValidationCheck } from "../../src/api/validation.ts";
+import type { Action } from "../../src/incident/actions.ts";
+import { MITIGATION_ANNOTATION, markText } from "../../src/incident/marks.ts";
+import type { EffectivePolicy, Observation, PodView, SessionView } from "../../src/incident/observation.ts";
+import { plan } from "../../src/incident/plan.ts";
+import { comparisonOf } from "../../src/incident/validation.ts";
+import {
+  aContainer,
+  aFinding,
+  aKill,
+  anInvestigation,
+  anObservation,
+  aPod,
+  aPolicy,
+  aRevision,
+  at,
+  aTargetState,
+  killedContainer,
+  NOW,
+} from "./builders.ts";
+
+const back = aRevision(1, 90_000);
+const rolledBack = aTargetState({ generation: 3, template: back.template, templateHash: back.templateHash });
+
+const facts = (number: number) => {
+  const { name, uid, templateHash } = aRevision(number, 3600);
+  return { revision: name, uid, templateHash, images: [] };
+};
+const DONE: MitigationRecord = {
+  action: "Rollback",
+  state: "Done",
+  reason: "RolledBack",
+  message: "went back from thumbs-h2 to thumbs-h1; all 3 pods run it and are available",
+  finding: "3f9c0a1b2c4d",
+  since: at(1),
+  intended: at(40),
+  applied: at(35),
+  finished: at(1),
+  approvedBy: "Policy",
+  target: { kind: "Deployment", name: "thumbs", uid: "d-1", resourceVersion: "50", generation: 2 },
+  before: facts(2),
+  after: facts(1),
+};
+
+const FIRST: Collection = {
+  id: "oomc-1",
+  purpose: "Diagnose",
+  attempt: 1,
+  state: "Complete",
+  job: "oomc-1",
+  node: "n1",
+  pods: [],
+  requested: at(400),
+};
+
+const policyFor = (validate: Record<string, unknown> = {}, collect: Record<string, unknown> = {}): EffectivePolicy =>
+  aPolicy("Enforce", {
+    preserve: { strategy: "None" },
+    mitigate: [{ action: "Rollback", approval: "Automatic" }],
+    validate,
+    collect,
+  });
+const policy = policyFor();
+
+/** New pods: the ReplicaSet of the builders is that of the first revision. */
+const PODS = [aPod("a"), aPod("b"), aPod("c", { node: "n2" })];
+
+function done(over: Partial<Observation> = {}, status: Partial<MemoryInvestigationStatus> = {}): Observation {
+  const investigation = anInvestigation("i", {
+    status: {
+      kills: [aKill()],
+      killCount: 1,
+      ledger: [aKill().id],
+      collections: [FIRST],
+      finding: aFinding({ growth: { series: "anon + swap", bytesPerSecond: 1, low: 1, high: 1 } }),
+      mitigations: [DONE],
+      ...status,
+    },
+  });
+  return anObservation({
+    policy,
+    pods: PODS,
+    investigations: [investigation],
+    targetState: rolledBack,
+    nodes: { n1: { ready: true }, n2: { ready: true } },
+    ...over,
+  });
+}
+
+interface Pass {
+  readonly seen: Observation;
+  readonly status: MemoryInvestigationStatus;
+  readonly actions: readonly Action[];
+  readonly events: readonly string[];
+  readonly validated: string;
+  readonly againMs: number | undefined;
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+/** One pass, and the observation after its status was written. */
+function pass(seen: Observation, secondsLater: number): Pass {
+  const next = plan(seen, later(secondsLater));
+  const [step] = next.investigations;
+  const status = step?.status ?? {};
+  const condition = status.conditions?.find((c) => c.type === "Validated");
+  const [investigation] = seen.investigations;
+  if (investigation === undefined) throw new Error("no investigation");
+  return {
+    seen: { ...seen, investigations: [{ ...investigation, status }] },
+    status,
+    actions: step?.actions ?? [],
+    events: (step?.notices ?? []).map((n) => n.reason),
+    validated: `${condition?.status ?? ""} ${condition?.reason ?? ""}`,
+    againMs: next.requeueAfterMs,
+    checks: Object.fromEntries((status.validation?.checks ?? []).map(({ name, result }) => [name, result])),
+  };
+}
+
+const later = (seconds: number): Date => new Date(NOW.getTime() + seconds * 1000);
+const second = (it: Pass): Collection | undefined =>
+  it.status.collections?.findLast(({ purpose }) => purpose === "Validate");
+const jobOf = (it: Pass) => it.actions.find((action) => action.kind === "CreateCollectionJob");
+
+/** The hour until the second collection is under way. */
+function measuring(over: Partial<Observation> = {}): Pass {
+  return pass(pass(done(over), 0).seen, 301);
+}
+
+const session = (collection: string): SessionView => ({
+  collection,
+  started: at(-310),
+  samples: 110,
+  parts: 3,
+  bytes: 1,
+  closed: true,
+  context: "End",
+  manifest: { outcome: "Complete", samples: 110, stallMs: 1, cpuMs: 1, sha256: "ab", skipped: [] },
+});
+
+const check = (name: ValidationCheck["name"], result: CheckResult, required = true): ValidationCheck => ({
+  name,
+  result,
+  required,
+  before: 1000,
+  after: 1,
+  unit: "bytes per second",
+  detail: `${name} it is`,
+});
+
+/** The second collection has arrived and was compared. */
+function compared(it: Pass, checks: readonly ValidationCheck[]): Observation {
+  const { id = "" } = second(it) ?? {};
+  return {
+    ...it.seen,
+    sessions: { [id]: session(id) },
+    findings: { [id]: aFinding({ verdict: "BoundedSteady" }) },
+    comparisons: { [id]: checks },
+  };
+}
+
+const GOOD = [check("MemoryGrowth", "Pass"), check("GrowthProfile", "Pass"), check("MemoryLimit", "Unknown", false)];
+
+describe("the window", () => {
+  test("begins when the mitigation is seen complete, and is in status from then on", () => {
+    const first = pass(done(), 0);
+    expect(first.status).toMatchObject({
+      stage: "Validating",
+      validation: { action: "Rollback", started: at(0), until: at(-3600) },
+    });
+    expect(first.status.result).toBeUndefined();
+    expect(first.validated).toBe("Unknown Validating");
+    expect(first.status.conditions?.find((c) => c.type === "Mitigated")?.status).toBe("True");
+    expect(first.checks).toEqual({ Kills: "Unknown" });
+    expect(first.actions).toEqual([]);
+    expect(first.againMs).toBeLessThanOrEqual(300_000);
+  });
+
+  test("is that of the policy, and stays when the policy changes", () => {
+    const first = pass(done({ policy: policyFor({ window: "10m" }) }), 0);
+    expect(first.status.validation?.until).toBe(at(-600));
+    const changed = pass({ ...first.seen, policy: policyFor({ window: "0s" }) }, 10);
+    expect(changed.status.validation?.until).toBe(at(-600));
+    expect(changed.status.result).toBeUndefined();
+  });
+
+  test("of no time means that nobody looks", () => {
+    const first = pass(done({ policy: policyFor({ window: "0s" }) }), 0);
+    expect(first.status).toMatchObject({ result: "Mitigated" });
+    expect(first.status.validation).toBeUndefined();
+    expect(first.validated).toBe("Unknown NotValidated");
+  });
+
+  test("is not moved by a restart: the same status gives the same answer", () => {
+    const it = measuring();
+    expect(pass(it.seen, 301).status).toEqual(it.status);
+  });
+});
+
+describe("the second collection", () => {
+  test("waits until the new pods are warm, then measures them for the rest of the window", () => {
+    expect(jobOf(pass(pass(done(), 0).seen, 299))).toBeUndefined();
+    const it = measuring();
+    expect(second(it)).toMatchObject({ purpose: "Validate", attempt: 1, state: "Intended", node: "n1" });
+    expect(second(it)?.id).not.toBe(FIRST.id);
+    expect(second(it)?.pods.map(({ name }) => name)).toEqual(["a", "b"]);
+    expect(jobOf(it)?.plan).toMatchObject({ purpose: "Validate", durationMs: 3_299_000, intervalMs: 30_000 });
+    expect(it.actions.map(({ kind }) => kind)).toEqual(["WriteContext", "CreateCollectionJob"]);
+    expect(it.status.collections?.[0]).toEqual(FIRST);
+  });
+
+  test("is asked for again under the same name, with the same plan, when the Job does not show", () => {
+    const it = measuring();
+    expect(jobOf(pass(it.seen, 320))).toEqual(jobOf(it));
+  });
+
+  test("takes samples for at least 75 s however short the window is, and often enough for a trend", () => {
+    const short = { policy: policyFor({ window: "1m" }) };
+    const it = pass(pass(done(short), 0).seen, 10);
+    expect(jobOf(it)?.plan).toMatchObject({ durationMs: 75_000, intervalMs: 5_000 });
+    expect(second(it)?.samplesExpected).toBe(16);
+  });
+
+  test("measures no pod of the old template, none that is kept, and none that is going", () => {
+    const old: Partial<PodView> = { ownerUid: "rs-2", ownerName: "thumbs-h2" };
+    const pods = [
+      aPod("old", old),
+      aPod("kept", { labels: { "oomscope.dev/preserved": "uid-i" } }),
+      aPod("going", { deletionTimestamp: at(1) }),
+      aPod("new", { node: "n2" }),
+    ];
+    const it = measuring({ pods });
+    expect(second(it)?.pods.map(({ name }) => name)).toEqual(["new"]);
+    expect(second(it)?.node).toBe("n2");
+  });
+
+  test("is tried twice, and not begun any more when the window is over", () => {
+    const it = measuring();
+    const lost = pass(it.seen, 1000);
+    expect(second(lost)).toMatchObject({ state: "Lost", attempt: 1 });
+    const again = pass(lost.seen, 1001);
+    expect(second(again)).toMatchObject({ state: "Intended", attempt: 2 });
+    expect(jobOf(again)?.plan.durationMs).toBe(2_599_000);
+    const late = pass(lost.seen, 3601);
+    expect(late.status).toMatchObject({ result: "Mitigated" });
+    expect(late.validated).toBe("Unknown ValidationInconclusive");
+    expect(late.checks).toEqual({ Kills: "Pass" });
+  });
+
+  test("leaves the evidence of the finding what it was", () => {
+    const evidence = { location: "collections/oomc-1", parts: 1, bytes: 1, sha256: "ab" };
+    const it = measuring();
+    const [investigation] = it.seen.investigations;
+    if (investigation === undefined) throw new Error("no investigation");
+    const pack = { location: "s3://b/k", bytes: 2, sha256: "cd", expires: at(-9) };
+    const seen: Observation = {
+      ...compared(it, GOOD),
+      investigations: [{ ...investigation, status: { ...it.status, evidence } }],
+      archives: { [second(it)?.id ?? ""]: { pack } },
+    };
+    expect(pass(seen, 3700).status.evidence).toEqual(evidence);
+  });
+});
+
+describe("the end", () => {
+  test("Resolved, when the window is over, everything was compared, and all that is needed passed", () => {
+    const seen = compared(measuring(), GOOD);
+    const early = pass(seen, 3000);
+    expect(early.status.result).toBeUndefined();
+    expect(early.checks).toEqual({
+      Kills: "Unknown",
+      MemoryGrowth: "Pass",
+      GrowthProfile: "Pass",
+      MemoryLimit: "Unknown",
+    });
+    const end = pass(early.seen, 3600);
+    expect(end.status).toMatchObject({ result: "Resolved", stage: "Done" });
+    expect(end.validated).toBe("True Validated");
+    expect(end.checks["Kills"]).toBe("Pass");
+    expect(end.events).toContain("Validated");
+    expect(end.status.timeline?.map(({ event }) => event)).toEqual(expect.arrayContaining(["Validating", "Validated"]));
+    const quiet = pass(end.seen, 3700);
+    expect([quiet.actions, quiet.status]).toEqual([[], end.status]);
+  });
+
+  test("is not Resolved when a check that is needed is Unknown", () => {
+    const unsure = [check("MemoryGrowth", "Unknown"), check("GrowthProfile", "Pass")];
+    const end = pass(compared(measuring(), unsure), 3600);
+    expect(end.status.result).toBe("Mitigated");
+    expect(end.validated).toBe("Unknown ValidationInconclusive");
+    expect(end.status.conditions?.find((c) => c.type === "Validated")?.message).toContain("MemoryGrowth it is");
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")).toMatchObject({
+      status: "True",
+      reason: "RolledBack",
+    });
+  });
+
+  test("is Failed as soon as a check fails, needed or not, whatever passed", () => {
+    const bad = [...GOOD.slice(0, 2), check("MemoryLimit", "Fail", false)];
+    const end = pass(compared(measuring(), bad), 3000);
+    expect(end.status.result).toBe("Failed");
+    expect(end.validated).toBe("False ValidationFailed");
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")).toMatchObject({
+      status: "False",
+      reason: "ValidationFailed",
+    });
+    expect(end.status.mitigations?.[0]?.state).toBe("Done");
+  });
+
+  test("waits for the comparison, and for the kernel's reports that come with the pack", () => {
+    const { comparisons, findings, ...rest } = compared(measuring(), GOOD);
+    for (const missing of [
+      { ...rest, comparisons: {}, findings },
+      { ...rest, comparisons, findings: {} },
+    ]) {
+      const waits = pass(missing, 3600);
+      expect(waits.status.result).toBeUndefined();
+      expect(waits.againMs).toBeLessThanOrEqual(1000);
+    }
+  });
+
+  test("does not wait for a pack that the store has lost", () => {
+    const seen = compared(measuring(), GOOD);
+    const has = pass({ ...seen, comparisons: {}, findings: {} }, 3599);
+    expect(second(has)?.state).toBe("Complete");
+    const end = pass({ ...has.seen, sessions: {} }, 3601);
+    expect(end.status.result).toBe("Mitigated");
+    expect(end.validated).toBe("Unknown ValidationInconclusive");
+  });
+});
+
+describe("a kill", () => {
+  const killed = aPod("a", { containers: [killedContainer(20, {}), aContainer({ name: "sidecar" })] });
+  const kill = (over: Partial<Kill>): MemoryInvestigationStatus["kills"] => [
+    aKill(),
+    aKill({ id: "ba9876543210", pod: { name: "a", uid: "uid-a" }, time: at(-100), revision: "thumbs-h1", ...over }),
+  ];
+
+  test("of a new pod fails it at once, and ends what is measured", () => {
+    const it = measuring();
+    const id = second(it)?.job ?? "";
+    const job = {
+      uid: "j-1",
+      name: id,
+      labels: { "oomscope.dev/investigation-uid": "uid-i" },
+      created: at(-301),
+      active: 1,
+      complete: false,
+      failed: false,
+    };
+    const end = pass({ ...it.seen, jobs: { [id]: job }, pods: [killed, ...PODS.slice(1)] }, 310);
+    expect(end.status.result).toBe("Failed");
+    expect(end.validated).toBe("False ValidationFailed");
+    expect(end.checks["Kills"]).toBe("Fail");
+    expect(end.status.validation?.checks[0]).toMatchObject({ before: 1, after: 1, unit: "kills" });
+    expect(end.status.killCount).toBe(2);
+    expect(end.actions).toContainEqual({ kind: "DeleteCollectionJob", name: id, uid: "j-1" });
+    expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
+  });
+
+  test.each([
+    ["of the old template", { revision: "thumbs-h2" }, "Unknown"],
+    ["from before the change", { time: at(50) }, "Unknown"],
+    ["that is none", { classification: "NotAKill" }, "Unknown"],
+    ["by a child", { classification: "ChildKilled" }, "Fail"],
+    ["at the pod's limit", { classification: "PodLimit" }, "Fail"],
+  ] as const)("%s", (_name, over, result) => {
+    expect(pass(done({}, { kills: kill(over) ?? [] }), 0).checks["Kills"]).toBe(result);
+  });
+
+  test.each(["NodeKilled", "Evicted", "Unconfirmed"] as const)(
+    "%s proves nothing, so that it cannot pass",
+    (classification) => {
+      const it = measuring();
+      const [investigation] = it.seen.investigations;
+      if (investigation === undefined) throw new Error("no investigation");
+      const seen = compared(it, GOOD);
+      const status = { ...it.status, kills: kill({ classification }) ?? [] };
+      const end = pass({ ...seen, investigations: [{ ...investigation, status }] }, 3600);
+      expect(end.status.result).toBe("Mitigated");
+      expect(end.checks["Kills"]).toBe("Unknown");
+    },
+  );
+
+  test("of a StatefulSet's pod is told by the hash in its label", () => {
+    const named = { ...back, name: "thumbs-7c", marks: ["thumbs-7c", "7c"] };
+    const targetState = { ...rolledBack, revisions: [named, aRevision(2, 3600)] };
+    const record = { ...DONE, after: { ...facts(1), revision: "thumbs-7c" } };
+    const seen = done({ targetState }, { kills: kill({ revision: "7c" }) ?? [], mitigations: [record] });
+    expect(pass(seen, 0).checks["Kills"]).toBe("Fail");
+  });
+});
+
+describe("a world that changes meanwhile", () => {
+  test("the template that was left comes back: the mitigation does not hold, and nothing is fought for", () => {
+    const it = measuring();
+    const annotations = {
+      "argocd.argoproj.io/tracking-id": "media:apps/Deployment:media/thumbs",
+      [MITIGATION_ANNOTATION]: markText({ investigation: "uid-i", action: "Rollback", time: at(40) }),
+    };
+    const end = pass({ ...it.seen, targetState: aTargetState({ generation: 4, annotations }) }, 310);
+    expect(end.status.mitigations).toMatchObject([{ state: "Reverted", reason: "RevertedByGitOps" }]);
+    expect(end.status.result).toBe("Failed");
+    expect(end.validated).toBe("Unknown RevertedByGitOps");
+    expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
+    expect(end.actions).toEqual([]);
+  });
+
+  test("a third template ends it: what was done stays done, and nothing is claimed", () => {
+    const third = aRevision(3, 10);
+    const targetState = aTargetState({ template: third.template, templateHash: third.templateHash });
+    const end = pass({ ...measuring().seen, targetState }, 310);
+    expect(end.status.result).toBe("Mitigated");
+    expect(end.validated).toBe("Unknown TemplateReplaced");
+    expect(end.status.mitigations?.[0]?.state).toBe("Done");
+  });
+
+  test("the workload is gone, or another one has its name", () => {
+    const { targetState: _gone, ...gone } = measuring().seen;
+    expect(pass(gone, 310).validated).toBe("Unknown TargetReplaced");
+    const other = { ...gone, targetState: { ...rolledBack, uid: "d-2" } };
+    expect(pass(other, 310).status.result).toBe("Mitigated");
+  });
+
+  test("a workload that cannot be read is no reason to end", () => {
+    const seen: Observation = { ...measuring().seen, targetState: { problem: "the API server says 503" } };
+    expect(pass(seen, 310).status.result).toBeUndefined();
+  });
+
+  test("the policy is gone: kills are watched for until the window is over, and nothing new is measured", () => {
+    const none: Observation["policy"] = { problem: "NoPolicy", message: "none" };
+    const without = { ...pass(done(), 0).seen, policy: none };
+    const waits = pass(without, 400);
+    expect([waits.actions, waits.status.result]).toEqual([[], undefined]);
+    expect(waits.validated).toBe("Unknown Validating");
+    const end = pass(without, 3600);
+    expect(end.status.result).toBe("Mitigated");
+    expect(end.checks).toEqual({ Kills: "Pass" });
+    const killed = aPod("a", { containers: [killedContainer(20)] });
+    expect(pass({ ...without, pods: [killed] }, 400).status.result).toBe("Failed");
+  });
+
+  test("the policy is gone after everything was measured: it is compared all the same", () => {
+    const seen = compared(measuring(), GOOD);
+    const arrived = pass(seen, 3500);
+    const end = pass({ ...arrived.seen, policy: { problem: "NoPolicy", message: "none" } }, 3600);
+    expect(end.status.result).toBe("Resolved");
+  });
+
+  test("the policy says Observe now: what only looks goes on", () => {
+    const seen = { ...compared(measuring(), GOOD), policy: aPolicy("Observe") };
+    expect(pass(seen, 3600).status.result).toBe("Resolved");
+  });
+
+  test("it is suspended, and goes on where the window has come to", () => {
+    const it = measuring();
+    const [i] = it.seen.investigations;
+    if (i === undefined) throw new Error("no investigation");
+    const stopped = { ...compared(it, GOOD), investigations: [{ ...i, spec: { ...i.spec, suspend: true } }] };
+    const quiet = pass(stopped, 3600);
+    expect([quiet.actions, quiet.status.result, quiet.status.validation]).toEqual([
+      [],
+      undefined,
+      it.status.validation,
+    ]);
+    const [after] = quiet.seen.investigations;
+    if (after === undefined) throw new Error("no investigation");
+    const again = { ...quiet.seen, investigations: [{ ...after, spec: i.spec }] };
+    expect(pass(again, 4000).status.result).toBe("Resolved");
+  });
+
+  test("an investigation that is deleted takes its collection with it", () => {
+    const it = measuring();
+    const [i] = it.seen.investigations;
+    if (i === undefined) throw new Error("no investigation");
+    const name = second(it)?.job ?? "";
+    const job = { uid: "j", name, labels: {}, created: at(0), active: 1, complete: false, failed: false };
+    const investigation = { ...i, metadata: { ...i.metadata, deletionTimestamp: at(0) } };
+    const gone = plan({ ...it.seen, jobs: { [name]: job }, investigations: [investigation] }, NOW);
+    expect(gone.investigations[0]?.actions).toEqual([{ kind: "DeleteCollectionJob", name, uid: "j" }]);
+  });
+});
+
+test("what is compared is read from status alone, once the second collection has arrived", () => {
+  const it = measuring();
+  const of = (seen: Observation) => seen.investigations.flatMap((i) => comparisonOf(i) ?? []);
+  expect(of(it.seen)).toEqual([]);
+  const arrived = pass(compared(it, GOOD), 400);
+  expect(of(arrived.seen)).toEqual([
+    { before: "oomc-1", after: second(it)?.id, container: "app", series: "anon + swap", culprit: undefined },
+  ]);
+  expect(of(pass(arrived.seen, 3600).seen)).toEqual([]);
+});
