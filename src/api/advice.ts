@@ -96,7 +96,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   },
   StorageFull: {
     on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
-    advice: "Enlarge the evidence volume, or free it; packs are deleted a week after their collection.",
+    advice: "Enlarge the evidence volume, or lower `retention` in the policies: it says when packs are deleted.",
   },
   Diagnosing: { on: ["Diagnosed"], advice: "Wait a moment." },
   Diagnosed: {
@@ -244,6 +244,15 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
       "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words. For a mitigation, bind `oomscope-mitigation` in the namespace.",
   },
   BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
+  EvidenceRemoved: {
+    on: ["Event"],
+    advice: "Raise `retention.maxBytes` of the policy, or enlarge the evidence volume; a bucket keeps packs longer.",
+  },
+  UploadFailed: {
+    on: ["Event"],
+    advice:
+      "Read the message: it says what the bucket's server answered. Until then the pack lies in the operator's volume.",
+  },
   OOMKillObserved: { on: ["Event"], advice: "See the investigation of the workload: `kubectl get memi`." },
   InvestigationOpened: { on: ["Event"], advice: "Follow it with `kubectl get memi NAME --watch`." },
 };

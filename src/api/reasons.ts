@@ -83,6 +83,9 @@ export const REASONS = {
   SpecInvalid: "The spec cannot be used.",
   Forbidden: "The API server refused for lack of permission.",
   BudgetSpent: "A budget of the policy is used up, so the investigation waits.",
+  // Events about evidence
+  EvidenceRemoved: "A pack was deleted before its time, to make room.",
+  UploadFailed: "A pack could not be sent to the bucket; it is tried again.",
   // Events about kills
   OOMKillObserved: "A container was killed for lack of memory, and the kill was counted.",
   InvestigationOpened: "An OOM kill opened an investigation.",

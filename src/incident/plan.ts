@@ -2,6 +2,7 @@
  * The story of an incident, as a pure function: given one snapshot, what should be written down, and what should be done next.
  * Status is written before anything is done, so an intent is always on record first; nothing is claimed before it was seen.
  */
+import { durationMs } from "../api/fields.ts";
 import {
   MAX_TIMELINE,
   type Finding,
@@ -311,6 +312,7 @@ function diagnose(
               parts: session.parts,
               bytes: session.bytes,
               sha256: session.manifest?.sha256 ?? "",
+              ...expiry(common),
             },
           }),
     },
@@ -324,6 +326,12 @@ function diagnose(
   );
   if (!inconclusive) return remedy(seen, known, common, [...facts, told], preserving, collecting);
   return end(known, common, [...facts, told], "Inconclusive", told.reason, told.message, preserving, collecting);
+}
+
+/** Until when the policy has the pack kept that is taken in now. */
+function expiry({ policy, now }: Common): { readonly expires?: string } {
+  if (policy === undefined) return {};
+  return { expires: timeText(new Date(now.getTime() + durationMs(policy.spec.retention.evidence))) };
 }
 
 function preservingFact(step: PreservationStep): Fact {
