@@ -7,7 +7,7 @@ import { assembleContext } from "../context/assemble.ts";
 import type { Action } from "../incident/actions.ts";
 import { collectorJob, INVESTIGATION_UID_LABEL, type CollectorSettings } from "../incident/collectorjob.ts";
 import { keyText, type PodView, type Refused, type WorkloadKey } from "../incident/observation.ts";
-import { FINALIZER } from "../incident/plan.ts";
+import { FINALIZER } from "../incident/step.ts";
 import { selects } from "../incident/policy.ts";
 import { isServing, PRESERVED_LABEL } from "../incident/preservation.ts";
 import { GROUP, VERSION } from "../api/memoryinvestigation.ts";

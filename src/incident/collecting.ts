@@ -9,7 +9,7 @@ import { collectionName } from "../api/identity.ts";
 import type { Collection, Condition, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
-import { clip, timeText } from "./conditions.ts";
+import { clip, timeText, type Fact } from "./conditions.ts";
 import type { EffectivePolicy, JobView, Observation, PodView, SessionView } from "./observation.ts";
 import { lastLook, roleOf, writeContextAction } from "./lastlook.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
@@ -37,6 +37,10 @@ export interface CollectingStep {
   /** No attempt brought evidence and none will be made. */
   readonly failed: boolean;
   readonly againMs?: number;
+}
+
+export function collectingFact(step: CollectingStep): Fact {
+  return { type: "EvidenceCollected", ...step.fact };
 }
 
 export function planCollecting(

@@ -7,7 +7,7 @@ import type { Condition, MemoryInvestigation, PreservedPod } from "../api/memory
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice, Refusal } from "./actions.ts";
 import { rankCandidates, type Candidate } from "./candidates.ts";
-import { clip, timeText } from "./conditions.ts";
+import { clip, timeText, type Fact } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView, Refused } from "./observation.ts";
 import { selectorKeys, selects } from "./policy.ts";
 import { revisionOf } from "./revisions.ts";
@@ -24,6 +24,15 @@ export interface PreservationStep {
   readonly settled: boolean;
   /** When to look again, in milliseconds. */
   readonly againMs?: number;
+}
+
+export function preservingFact(step: PreservationStep): Fact {
+  return { type: "PodPreserved", ...step.fact };
+}
+
+export function withPreserved(investigation: MemoryInvestigation, step: PreservationStep): MemoryInvestigation {
+  if (step.preserved === undefined) return investigation;
+  return { ...investigation, status: { ...investigation.status, preserved: step.preserved } };
 }
 
 /** Name of the PodDisruptionBudget that guards a preserved pod from evictions. */

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { MemoryInvestigation, MemoryInvestigationStatus } from "../../src/api/memoryinvestigation.ts";
-import { FINALIZER, plan } from "../../src/incident/plan.ts";
+import { plan } from "../../src/incident/plan.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { PRESERVED_LABEL } from "../../src/incident/preservation.ts";
+import { FINALIZER } from "../../src/incident/step.ts";
 import type { Observation, SessionView } from "../../src/incident/observation.ts";
 import { aContainer, anInvestigation, anObservation, aPod, aPolicy, at, killedContainer, NOW } from "./builders.ts";
 
