@@ -342,7 +342,8 @@ function investigationTarget({ uid, namespace, name }: TrackedInvestigation): Ev
 /** @param identity `Kind/namespace/name`, as budgets and packs name a policy */
 function policySpec({ stores }: Watches, identity: string): PolicyView["spec"] | undefined {
   const [kind, namespace = "", name = ""] = identity.split("/");
-  return (kind === "MemoryPolicy" ? stores.policies.get(namespace, name) : stores.clusterPolicies.get("", name))?.spec;
+  const found = kind === "MemoryPolicy" ? stores.policies.get(namespace, name) : stores.clusterPolicies.get("", name);
+  return found?.problem === undefined ? found?.spec : undefined;
 }
 
 /** One that is to get into the bucket waits for that beyond its time, as long as there is room. */

@@ -234,6 +234,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Succeeded", "Reconciling", "Stalled"],
     advice: "Mend the field of the policy that the message names.",
   },
+  PolicyReplaced: {
+    on: ["Event"],
+    advice: "Nothing; what has been done stays, and what is still to be done follows what the policy says now.",
+  },
   SpecInvalid: {
     on: ["Succeeded", "Reconciling", "Stalled"],
     advice: "Delete the investigation and make another with the field mended that the message names.",

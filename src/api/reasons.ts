@@ -80,6 +80,7 @@ export const REASONS = {
   NoPolicy: "No policy selects the workload.",
   PolicyNotFound: "The policy that the investigation names does not exist.",
   PolicyInvalid: "The policy cannot be used.",
+  PolicyReplaced: "From now on the investigation follows another policy, or another version of it.",
   SpecInvalid: "The spec cannot be used.",
   Forbidden: "The API server refused for lack of permission.",
   BudgetSpent: "A budget of the policy is used up, so the investigation waits.",

@@ -3,10 +3,10 @@
  * may take away from somebody.
  */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { PolicyStatus } from "../api/memorypolicy.ts";
 import { endedAt } from "../incident/intake.ts";
 import {
   keyText,
-  type EffectivePolicy,
   type JobView,
   type ArchiveView,
   type KernelVictim,
@@ -38,6 +38,12 @@ export interface NamespaceView extends Tracked {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+export interface TrackedPolicy extends PolicyView, Tracked {
+  readonly namespace: string;
+  /** As it was last seen. */
+  readonly status: PolicyStatus;
+}
+
 export interface NodeView extends Tracked {
   readonly ready: boolean;
 }
@@ -46,8 +52,8 @@ export interface Stores extends WorkloadStores {
   readonly collectionJobs: Store<JobView & Tracked>;
   readonly nodes: Store<NodeView>;
   readonly namespaces: Store<NamespaceView>;
-  readonly policies: Store<PolicyView & Tracked>;
-  readonly clusterPolicies: Store<PolicyView & Tracked>;
+  readonly policies: Store<TrackedPolicy>;
+  readonly clusterPolicies: Store<TrackedPolicy>;
 }
 
 /** What the evidence side knows; all of it without waiting. */
@@ -163,7 +169,7 @@ function choosesPod(investigation: MemoryInvestigation): boolean {
 /** The workload may be changed for it in the next step, or a change is followed to its end. */
 function mayMitigate(
   investigation: MemoryInvestigation,
-  { effective, named }: { effective: Observation["policy"]; named: Record<string, EffectivePolicy> },
+  { effective, named }: { effective: Observation["policy"]; named: Observation["namedPolicies"] },
 ): boolean {
   const { status, metadata } = investigation;
   if (metadata.deletionTimestamp !== undefined) return false;
@@ -215,7 +221,7 @@ function policyQuestion(
   key: WorkloadKey,
   pods: readonly PodView[],
   { stores, exemptNamespaces }: ObserveOptions,
-): { effective: Observation["policy"]; named: Record<string, EffectivePolicy> } {
+): { effective: Observation["policy"]; named: Observation["namedPolicies"] } {
   const all: PolicyView[] = [...stores.policies.list(key.namespace), ...stores.clusterPolicies.list()];
   const sample = pods.find((pod) => pod.labels[PRESERVED_LABEL] === undefined) ?? pods[0];
   const question: PolicyQuestion = {

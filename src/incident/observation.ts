@@ -121,6 +121,8 @@ export interface PolicyView {
   readonly generation: number;
   readonly created: string;
   readonly spec: MemoryPolicySpec | ClusterMemoryPolicySpec;
+  /** Why its spec cannot be read, a sentence that names the field. `spec` is then what is safe to assume instead: see `unreadableSpec`. */
+  readonly problem?: string;
 }
 
 /** The policy in force for a workload, after selection and narrowing. */
@@ -131,6 +133,8 @@ export interface EffectivePolicy {
   /** The policy's mode, lowered to what the cluster's policies allow. */
   readonly mode: Mode;
   readonly spec: MemoryPolicySpec;
+  /** ClusterMemoryPolicies whose maxMode lowers the mode, for people. Absent: it is the policy's own. */
+  readonly loweredBy?: readonly string[];
   /** Policies that match as well and lose, for people. */
   readonly losers: readonly string[];
   /** What the ClusterMemoryPolicies that match allow, all of them. */
@@ -265,9 +269,9 @@ export interface Observation {
   /** Every investigation of this target, oldest first. */
   readonly investigations: readonly MemoryInvestigation[];
   /** The policy that selects the workload, or why there is none. */
-  readonly policy: EffectivePolicy | { readonly problem: PolicyProblem; readonly message: string };
+  readonly policy: EffectivePolicy | NoPolicy;
   /** Policies by "kind/name", for investigations that name one. */
-  readonly namedPolicies: Readonly<Record<string, EffectivePolicy>>;
+  readonly namedPolicies: Readonly<Record<string, EffectivePolicy | NoPolicy>>;
   readonly jobs: Readonly<Record<string, JobView>>;
   /** Pods of collection Jobs, by Job name. */
   readonly collectorPods: Readonly<Record<string, readonly PodView[]>>;
@@ -303,7 +307,11 @@ export interface Refused {
   readonly message: string;
 }
 
-export type PolicyProblem = "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";
+/** Why no policy can be followed. */
+export interface NoPolicy {
+  readonly problem: "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";
+  readonly message: string;
+}
 
 /** A victim of the kernel's OOM killer, as a collection has seen it in the kernel's log. */
 export interface KernelVictim {

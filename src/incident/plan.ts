@@ -16,7 +16,7 @@ import { planPreservation, preservingFact, withPreserved } from "./preservation.
 import { remedy } from "./remedy.ts";
 import { reportsFor } from "./reports.ts";
 import { draft, end, fact, progress, stalled, withEntries, type InvestigationPlan, type Step } from "./step.ts";
-import { planDeletion, planUpkeep } from "./upkeep.ts";
+import { planDeletion, planUpkeep, standingStill, withoutPolicy } from "./upkeep.ts";
 
 export interface Plan {
   readonly investigations: readonly InvestigationPlan[];
@@ -91,19 +91,15 @@ function planOne(
     );
   }
   if (investigation.spec.suspend) {
-    return draft(
-      counted,
-      now,
-      [fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started")],
-      "Suspended",
-    );
+    const why = fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started");
+    return standingStill(seen, draft(counted, now, [why], "Suspended"), now);
   }
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
     if (underWay(counted)?.state === "RollingOut") return remedy(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
-    return stalled(counted, now, policy.problem, policy.message);
+    return withoutPolicy(seen, counted, policy, now);
   }
   if (seen.target === undefined && investigation.status?.collections === undefined) {
     const { kind, name } = investigation.spec.targetRef;
