@@ -30,11 +30,13 @@ import { createMetrics } from "./controller/metrics.ts";
 import { createPacks } from "./controller/packs.ts";
 import { readPack } from "./controller/readpack.ts";
 import { reconcile } from "./controller/reconcile.ts";
+import { createPolicyWork, REPORT_MS, SAMPLE_MS } from "./controller/policywork.ts";
 import { createRetention, type Retention } from "./controller/retention.ts";
 import { createWorkQueue } from "./controller/workqueue.ts";
 import { createWorld } from "./controller/world.ts";
 import { endedAt } from "./incident/intake.ts";
 import { parseKey, type PolicyView } from "./incident/observation.ts";
+import type { Sampler } from "./controller/sampler.ts";
 import type { CollectorSettings } from "./incident/collectorjob.ts";
 import type { Clock, Random } from "./seams.ts";
 import type { Settings } from "./settings.ts";
@@ -235,7 +237,23 @@ async function lead(options: LeadOptions): Promise<void> {
     enqueue: (key) => queue.add(key),
     log,
   });
-  const world = createWorld({ api, watches, store, packs, collector, events, metrics, settings, leadership, clock });
+  const { exemptNamespaces } = settings;
+  const enqueue = (key: string): void => queue.add(key);
+  const { sampler, reports } = createPolicyWork({ api, watches, events, exemptNamespaces, enqueue, clock, log });
+  const alarm: Sampler["alarm"] = (key) => sampler.alarm(key);
+  const world = createWorld({
+    api,
+    watches,
+    store,
+    packs,
+    collector,
+    events,
+    metrics,
+    settings,
+    leadership,
+    clock,
+    alarm,
+  });
   const queue = createWorkQueue({
     clock,
     random,
@@ -279,6 +297,10 @@ async function lead(options: LeadOptions): Promise<void> {
     for (const key of watches.keysAtHand()) queue.add(key);
   });
   void every(RETENTION_MS, clock, done, () => retention.pass());
+  // Readings first: what a policy says of its triggers rests on them.
+  void sampler.pass().then(() => reports.pass());
+  void every(SAMPLE_MS, clock, done, () => sampler.pass());
+  void every(REPORT_MS, clock, done, async () => void (await reports.pass()));
   if (uploads !== undefined) {
     void every(UPLOAD_MS, clock, done, () => uploads.pass());
     void every(SWEEP_MS, clock, done, async () => void (await uploads.sweep()));

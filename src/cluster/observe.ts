@@ -22,6 +22,7 @@ import {
 import { policyIdentity } from "../incident/guards.ts";
 import { takenUp, underWay } from "../incident/mitigation.ts";
 import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
+import type { Alarm } from "../incident/triggers.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import { durationMs } from "../api/fields.ts";
 import type { Api } from "./api.ts";
@@ -46,6 +47,8 @@ export interface TrackedPolicy extends PolicyView, Tracked {
 
 export interface NodeView extends Tracked {
   readonly ready: boolean;
+  /** Its memory; absent when it has not said so. */
+  readonly capacityBytes?: number;
 }
 
 export interface Stores extends WorkloadStores {
@@ -79,6 +82,8 @@ export interface ObserveOptions {
   readonly epoch: () => number;
   readonly settled: ReadonlySet<string>;
   readonly refused: (investigationUid: string) => Refused | undefined;
+  /** What the workload's readings call for; absent where nobody reads them. */
+  readonly alarm?: (key: WorkloadKey) => Alarm | undefined;
 }
 
 /** What a predecessor saw last may not have been handled any more when it died: this much is looked at again. */
@@ -98,6 +103,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const policies = policyQuestion(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
   const mitigating = investigations.some((i) => mayMitigate(i, policies));
+  const alarm = options.alarm?.(key);
   const targetState = mitigating ? await readTargetState(api, key) : undefined;
 
   return {
@@ -137,6 +143,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, key.namespace, options),
     epoch: options.epoch(),
+    ...(alarm === undefined ? {} : { alarm }),
     settled: options.settled,
     refused: Object.fromEntries(investigations.flatMap((i) => pair(i.metadata.uid, options.refused(i.metadata.uid)))),
   };

@@ -3,6 +3,7 @@
  * note keys: they never wait and never decide.
  */
 import type { Logger } from "pino";
+import { quantityBytes } from "../api/fields.ts";
 import { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import { PolicyStatus } from "../api/memorypolicy.ts";
 import { parsePolicySpec } from "../api/parse.ts";
@@ -37,7 +38,7 @@ export interface Watches {
   readonly ownWrites: OwnWrites<TrackedInvestigation>;
   /** Investigations as they are known now, our own writes included. */
   investigations(namespace?: string): readonly TrackedInvestigation[];
-  /** Kills of investigations that were deleted while this process watched. */
+  /** Kills of investigations that were deleted while this process watched, and their names as `namespace/name`. */
   readonly settled: ReadonlySet<string>;
   /** Turns an investigation from the API server into what the stores hold; undefined and a log line when it is none. */
   readInvestigation(raw: unknown): TrackedInvestigation | undefined;
@@ -102,7 +103,7 @@ export function createWatches(options: WatchOptions): Watches {
   const investigationWatch = follow(kinds.memoryinvestigations, readInvestigation, ({ type, object }) => {
     if (type === "Deleted") {
       ownWrites.forget(object.uid);
-      settle(object.investigation.status?.ledger ?? []);
+      settle([...(object.investigation.status?.ledger ?? []), `${object.namespace}/${object.name}`]);
     }
     enqueue(keyText(keyOf(object)));
   });
@@ -258,8 +259,17 @@ type Json = Readonly<Record<string, unknown>>;
 function projectNode(raw: unknown): NodeView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const conditions = (raw as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions ?? [];
-  return { ...bare(whole), ready: conditions.some((c) => c.type === "Ready" && c.status === "True") };
+  const { status } = raw as {
+    status?: { conditions?: { type: string; status: string }[]; capacity?: { readonly memory?: unknown } };
+  };
+  const conditions = status?.conditions ?? [];
+  const { memory } = status?.capacity ?? {};
+  const capacityBytes = typeof memory === "string" ? quantityBytes(memory) : undefined;
+  return {
+    ...bare(whole),
+    ready: conditions.some((c) => c.type === "Ready" && c.status === "True"),
+    ...(capacityBytes === undefined ? {} : { capacityBytes }),
+  };
 }
 
 function projectNamespace(raw: unknown): NamespaceView | undefined {

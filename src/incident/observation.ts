@@ -7,6 +7,7 @@ import type { Reason } from "../api/reasons.ts";
 import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } from "../api/memorypolicy.ts";
 import type { MitigationAction } from "../api/mitigation.ts";
 import type { Json } from "./templates.ts";
+import type { Alarm } from "./triggers.ts";
 
 export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
 
@@ -294,7 +295,9 @@ export interface Observation {
   /** Other active investigations: under the same policy, and in the whole cluster. */
   readonly active: { readonly policy: number; readonly cluster: number };
   readonly epoch: number;
-  /** Kills of investigations that a person has deleted: pod status still shows them, but they are settled. */
+  /** What the workload's readings call for, where a trigger of its policy looks at them. */
+  readonly alarm?: Alarm;
+  /** Kills of investigations that a person has deleted: pod status still shows them, but they are settled. So are their names, as `namespace/name`. */
   readonly settled: ReadonlySet<string>;
   /** What the door refused when the last plan was carried out, by investigation uid. */
   readonly refused: Readonly<Record<string, Refused>>;

@@ -7,7 +7,7 @@ import type { Action, Notice } from "./actions.ts";
 import { collectingFact, planCollecting } from "./collecting.ts";
 import { clip } from "./conditions.ts";
 import { diagnose } from "./diagnosing.ts";
-import { endedAt, planIntake, shownKills } from "./intake.ts";
+import { endedAt, openedEntries, planIntake, shownKills } from "./intake.ts";
 import { countKills, freshKills } from "./ledger.ts";
 import { takenUp, underWay } from "./mitigation.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
@@ -129,7 +129,7 @@ function withKills(
   const reports = investigation === active ? reportsFor(seen, investigation, shown, joined) : [];
   const status = countKills(before, { joined, shown, reports }, livePods);
   const told = freshKills(before.kills, status.kills).slice(-MAX_TOLD);
-  return { ...investigation, status: withEntries(status, told.map(killEntry)) };
+  return { ...investigation, status: withEntries(status, [...openedEntries(investigation), ...told.map(killEntry)]) };
 }
 
 /** A storm of kills fills no timeline: only this many of one pass are told there. */
