@@ -8,11 +8,11 @@ import { createAuthorizer } from "./evidence/authorize.ts";
 import type { PackUploads } from "./evidence/uploads.ts";
 import { createEvidenceServer } from "./evidence/server.ts";
 import { createDirectoryStore, type EvidenceStore } from "./evidence/store.ts";
-import { durationMs } from "./api/fields.ts";
-import { DEFAULT_RETENTION, FIELD_MANAGER } from "./api/memoryinvestigation.ts";
+import { FIELD_MANAGER, GROUP, VERSION } from "./api/memoryinvestigation.ts";
 import { createApi, type Api } from "./cluster/api.ts";
 import type { Credentials } from "./cluster/credentials.ts";
-import { createEventRecorder } from "./cluster/events.ts";
+import type { Reason } from "./api/reasons.ts";
+import { createEventRecorder, type EventTarget } from "./cluster/events.ts";
 import {
   evidenceUrl,
   openCollection,
@@ -21,6 +21,7 @@ import {
   servingIdentity,
 } from "./cluster/evidenceaccess.ts";
 import { createElector, type Leadership } from "./cluster/lease.ts";
+import type { TrackedInvestigation } from "./cluster/observe.ts";
 import { createTransport } from "./cluster/transport.ts";
 import { createWatches, type Watches } from "./cluster/watches.ts";
 import { bucketUploads } from "./controller/bucket.ts";
@@ -29,10 +30,13 @@ import { createMetrics } from "./controller/metrics.ts";
 import { createPacks } from "./controller/packs.ts";
 import { comparePacks, readPack } from "./controller/readpack.ts";
 import { reconcile } from "./controller/reconcile.ts";
+import { createPolicyWork, REPORT_MS, SAMPLE_MS } from "./controller/policywork.ts";
+import { createRetention, type Retention } from "./controller/retention.ts";
 import { createWorkQueue } from "./controller/workqueue.ts";
 import { createWorld } from "./controller/world.ts";
 import { endedAt } from "./incident/intake.ts";
-import { parseKey } from "./incident/observation.ts";
+import { parseKey, type PolicyView } from "./incident/observation.ts";
+import type { Sampler } from "./controller/sampler.ts";
 import type { CollectorSettings } from "./incident/collectorjob.ts";
 import type { Clock, Random } from "./seams.ts";
 import type { Settings } from "./settings.ts";
@@ -50,7 +54,9 @@ export interface OperatorOptions {
 
 /** Everything is looked at again this often, whether or not anything was told. */
 const RESYNC_MS = 5 * 60_000;
-const EXPIRY_MS = 10 * 60_000;
+/** How often packs are compared with what their policies say of them. */
+const RETENTION_MS = 60_000;
+const SWEEP_MS = 10 * 60_000;
 /** How soon after its end a pack is sent to the bucket. */
 const UPLOAD_MS = 5_000;
 /** A watch that was silent for longer than this is dead: bookmarks come every minute. */
@@ -88,13 +94,16 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
     collectorNamespace: settings.collectorNamespace,
     enqueue: (key) => enqueue(key),
   });
-  let uploads: PackUploads | undefined; // There is none before this process leads: only the leader writes to the bucket.
+  // Neither is there before this process leads: only the leader deletes packs and writes to the bucket.
+  let uploads: PackUploads | undefined;
+  let retention: Retention | undefined;
   const store = await createDirectoryStore(settings.evidence.directory, {
     clock,
     maxBytes: settings.evidence.maxBytes,
     // Until the finding stands in status the pack is needed, also when nothing more will come.
     inUse: (collection) => isNeeded(watches, collection),
     elsewhere: (collection) => uploads?.stored(collection) !== undefined,
+    onEvicted: (collection) => retention?.evicted(collection),
     onDamage: (collection, cause) =>
       log.warn({ collection, err: cause }, "Left out a damaged folder of the evidence store"),
   });
@@ -133,7 +142,7 @@ export async function runOperator(options: OperatorOptions): Promise<void> {
       store,
       metrics,
       leadership,
-      setUploads: (made) => (uploads = made),
+      setKeeping: (made) => ({ uploads, retention } = made),
       setEnqueue: (fn) => (enqueue = fn),
       setStats: (fn) => (queueStats = fn),
       release: (settled) => elector.release(settled),
@@ -152,7 +161,7 @@ interface LeadOptions extends OperatorOptions {
   readonly store: EvidenceStore;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly leadership: Leadership;
-  readonly setUploads: (uploads: PackUploads | undefined) => void;
+  readonly setKeeping: (made: { uploads: PackUploads | undefined; retention: Retention }) => void;
   readonly setEnqueue: (enqueue: (key: string) => void) => void;
   readonly setStats: (stats: () => { waiting: number; working: number; delayed: number; failing: number }) => void;
   readonly release: (settled: Promise<unknown>) => Promise<void>;
@@ -181,31 +190,71 @@ async function lead(options: LeadOptions): Promise<void> {
 
   const done = AbortSignal.any([signal, leadership.signal]);
   const lookAgain = (collection: string): void => {
-    const entry = watches
-      .investigations()
-      .find((i) => i.investigation.status?.collections?.some((c) => c.id === collection));
+    const entry = ownerOf(watches, collection);
     if (entry !== undefined) queue.add(world.keyOf(entry));
+  };
+  const events = createEventRecorder({ api, clock, random, instance: settings.identity, log });
+  const warn = (collection: string, reason: Reason, message: string): void => {
+    const entry = ownerOf(watches, collection);
+    if (entry !== undefined) events.record({ regarding: investigationTarget(entry), type: "Warning", reason, message });
   };
   const uploads = await bucketUploads({
     ...options,
     settings: settings.evidence.s3,
     inUse: (collection) => isNeeded(watches, collection),
     onChange: lookAgain,
+    onAttempt: (collection, problem) => {
+      metrics.uploaded(problem === undefined ? "done" : "failed");
+      if (problem !== undefined) warn(collection, "UploadFailed", problem);
+    },
     signal: done,
   });
-  options.setUploads(uploads);
-  const events = createEventRecorder({ api, clock, random, instance: settings.identity, log });
+  const elsewhere = (collection: string): boolean => uploads?.stored(collection) !== undefined;
+  const retention = createRetention({
+    store,
+    clock,
+    log,
+    elsewhere,
+    investigations: () => watches.investigations().map(({ investigation }) => investigation),
+    policy: (identity) => policySpec(watches, identity),
+    inUse: (collection) =>
+      isNeeded(watches, collection) ||
+      (uploads !== undefined && !elsewhere(collection) && waitsForUpload(store, collection)),
+    onRemoved: (collection, why, message) => {
+      metrics.packRemoved(why);
+      if (message !== undefined && why !== "Expired") warn(collection, "EvidenceRemoved", message);
+      lookAgain(collection);
+    },
+  });
+  options.setKeeping({ uploads, retention });
   const packs = createPacks({
     store,
     read: readPack,
     compare: comparePacks,
     uploads,
+    gone: (collection) => retention.gone(collection),
     readManifest: async (directory) => (await openPack(directory)).manifest,
     readContext: async (directory) => (await openPack(directory)).context,
     enqueue: (key) => queue.add(key),
     log,
   });
-  const world = createWorld({ api, watches, store, packs, collector, events, metrics, settings, leadership, clock });
+  const { exemptNamespaces } = settings;
+  const enqueue = (key: string): void => queue.add(key);
+  const { sampler, reports } = createPolicyWork({ api, watches, events, exemptNamespaces, enqueue, clock, log });
+  const alarm: Sampler["alarm"] = (key) => sampler.alarm(key);
+  const world = createWorld({
+    api,
+    watches,
+    store,
+    packs,
+    collector,
+    events,
+    metrics,
+    settings,
+    leadership,
+    clock,
+    alarm,
+  });
   const queue = createWorkQueue({
     clock,
     random,
@@ -248,13 +297,14 @@ async function lead(options: LeadOptions): Promise<void> {
   void every(RESYNC_MS, clock, done, async () => {
     for (const key of watches.keysAtHand()) queue.add(key);
   });
-  void every(EXPIRY_MS, clock, done, async () => {
-    const expired = await store.expire(clock.now(), (id) => retention(watches, store, uploads, id));
-    if (expired.length > 0) log.info({ packs: expired.length }, "Expired evidence");
-  });
+  void every(RETENTION_MS, clock, done, () => retention.pass());
+  // Readings first: what a policy says of its triggers rests on them.
+  void sampler.pass().then(() => reports.pass());
+  void every(SAMPLE_MS, clock, done, () => sampler.pass());
+  void every(REPORT_MS, clock, done, async () => void (await reports.pass()));
   if (uploads !== undefined) {
     void every(UPLOAD_MS, clock, done, () => uploads.pass());
-    void every(EXPIRY_MS, clock, done, async () => void (await uploads.sweep()));
+    void every(SWEEP_MS, clock, done, async () => void (await uploads.sweep()));
   }
   await untilAborted(new Promise<never>(() => undefined), done).catch(() => undefined);
 
@@ -304,18 +354,23 @@ function isNeeded(watches: Watches, collection: string): boolean {
     );
 }
 
-/**
- * A pack is kept while its investigation works with it, and for a week after; evidence of deleted investigations goes as well.
- * One that is still to get into the bucket waits for that, as long as there is room.
- */
-function retention(
-  watches: Watches,
-  store: EvidenceStore,
-  uploads: PackUploads | undefined,
-  collection: string,
-): "InUse" | number {
+function ownerOf(watches: Watches, collection: string): TrackedInvestigation | undefined {
+  return watches.investigations().find((i) => i.investigation.status?.collections?.some((c) => c.id === collection));
+}
+
+function investigationTarget({ uid, namespace, name }: TrackedInvestigation): EventTarget {
+  return { apiVersion: `${GROUP}/${VERSION}`, kind: "MemoryInvestigation", namespace, name, uid };
+}
+
+/** @param identity `Kind/namespace/name`, as budgets and packs name a policy */
+function policySpec({ stores }: Watches, identity: string): PolicyView["spec"] | undefined {
+  const [kind, namespace = "", name = ""] = identity.split("/");
+  const found = kind === "MemoryPolicy" ? stores.policies.get(namespace, name) : stores.clusterPolicies.get("", name);
+  return found?.problem === undefined ? found?.spec : undefined;
+}
+
+/** One that is to get into the bucket waits for that beyond its time, as long as there is room. */
+function waitsForUpload(store: EvidenceStore, collection: string): boolean {
   const info = store.describe(collection);
-  const finished = info?.ended !== undefined && info.parts.length > 0;
-  const waits = finished && uploads !== undefined && uploads.stored(collection) === undefined;
-  return waits || isNeeded(watches, collection) ? "InUse" : durationMs(DEFAULT_RETENTION);
+  return info?.ended !== undefined && info.parts.length > 0;
 }

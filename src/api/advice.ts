@@ -1,10 +1,11 @@
 /** Where does each reason appear, and what should a person do who reads it? The pages of docs/spec are made from this table. */
 import type { ConditionType } from "./memoryinvestigation.ts";
+import type { PolicyConditionType } from "./memorypolicy.ts";
 import type { Reason } from "./reasons.ts";
 
 export interface Advice {
   /** The condition types that carry the reason; `Event` for Kubernetes Events, `Hold` for `status.preserved.why` of a pod that is held and not isolated. */
-  readonly on: readonly (ConditionType | "Event" | "Hold")[];
+  readonly on: readonly (ConditionType | PolicyConditionType | "Event" | "Hold")[];
   readonly advice: string;
 }
 
@@ -96,7 +97,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   },
   StorageFull: {
     on: ["EvidenceCollected", "Succeeded", "Stalled", "Event"],
-    advice: "Enlarge the evidence volume, or free it; packs are deleted a week after their collection.",
+    advice: "Enlarge the evidence volume, or lower `retention` in the policies: it says when packs are deleted.",
   },
   Diagnosing: { on: ["Diagnosed"], advice: "Wait a moment." },
   Diagnosed: {
@@ -248,6 +249,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Succeeded", "Reconciling", "Stalled"],
     advice: "Mend the field of the policy that the message names.",
   },
+  PolicyReplaced: {
+    on: ["Event"],
+    advice: "Nothing; what has been done stays, and what is still to be done follows what the policy says now.",
+  },
   SpecInvalid: {
     on: ["Succeeded", "Reconciling", "Stalled"],
     advice: "Delete the investigation and make another with the field mended that the message names.",
@@ -258,6 +263,62 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
       "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words. For a mitigation, bind `oomscope-mitigation` in the namespace.",
   },
   BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
+  InForce: { on: ["Ready"], advice: NOTHING },
+  SelectsNothing: {
+    on: ["Ready"],
+    advice:
+      "Compare `selector` with the labels of the pods (`kubectl get pods --show-labels`), if there should be some.",
+  },
+  OnlyLimits: { on: ["Ready"], advice: NOTHING },
+  InvalidSpec: {
+    on: ["Ready", "Event"],
+    advice:
+      "Mend the field that the message names; `kubectl explain` says what it takes. The CRD may be of another version than the operator.",
+  },
+  DisallowedMode: {
+    on: ["Ready", "Event"],
+    advice: "Lower `mode`, or ask whoever owns the ClusterMemoryPolicy that the message names for its `maxMode`.",
+  },
+  Shadowed: {
+    on: ["Ready", "Shadowed", "Event"],
+    advice:
+      "The message names loser and winner. One with a selector comes before one without, then the older: narrow a selector, or delete one of the two.",
+  },
+  NotShadowed: { on: ["Shadowed"], advice: NOTHING },
+  MetricsRead: { on: ["TriggersReady"], advice: NOTHING },
+  MetricsPending: {
+    on: ["TriggersReady"],
+    advice: "Wait a moment; nothing is read while the policy is in force for no workload.",
+  },
+  MetricsUnavailable: {
+    on: ["TriggersReady"],
+    advice:
+      "Install metrics-server, or see why `kubectl top pods` fails; the message has what the API server said. Kills are investigated meanwhile.",
+  },
+  NoLimits: {
+    on: ["TriggersReady"],
+    advice: "Set `resources.limits.memory`, or take `memoryUsage` and `growth` from the policy.",
+  },
+  TooManyPods: { on: ["TriggersReady"], advice: "Narrow the selectors of policies whose triggers look at readings." },
+  EvidenceRemoved: {
+    on: ["Event"],
+    advice: "Raise `retention.maxBytes` of the policy, or enlarge the evidence volume; a bucket keeps packs longer.",
+  },
+  UploadFailed: {
+    on: ["Event"],
+    advice:
+      "Read the message: it says what the bucket's server answered. Until then the pack lies in the operator's volume.",
+  },
   OOMKillObserved: { on: ["Event"], advice: "See the investigation of the workload: `kubectl get memi`." },
   InvestigationOpened: { on: ["Event"], advice: "Follow it with `kubectl get memi NAME --watch`." },
+  MemoryNearLimit: {
+    on: ["Event"],
+    advice: "Follow the investigation; see whether the limit is too low, or something grows.",
+  },
+  OOMProjected: { on: ["Event"], advice: "Follow the investigation: there is still time." },
+  NodeMemoryLow: {
+    on: ["Event"],
+    advice:
+      "Look at the node as well (`kubectl top node`, `kubectl describe node`): the pod that grew most need not be the cause.",
+  },
 };

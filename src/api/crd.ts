@@ -40,10 +40,16 @@ const AGE: Column = {
 const POLICY_COLUMNS: readonly Column[] = [
   { name: "Mode", type: "string", jsonPath: ".spec.mode", description: "Observe, Recommend or Enforce." },
   {
-    name: "Preserve",
+    name: "Ready",
     type: "string",
-    jsonPath: ".spec.preserve.strategy",
-    description: "How a pod is kept for evidence; in force from mode Recommend on.",
+    jsonPath: '.status.conditions[?(@.type=="Ready")].status',
+    description: "Whether it does what it says.",
+  },
+  {
+    name: "Reason",
+    type: "string",
+    jsonPath: '.status.conditions[?(@.type=="Ready")].reason',
+    description: "Why, or why not.",
   },
   {
     name: "Workloads",
@@ -57,7 +63,33 @@ const POLICY_COLUMNS: readonly Column[] = [
     jsonPath: ".status.activeInvestigations",
     description: "Investigations that follow the policy and have not ended.",
   },
+  {
+    name: "Mitigated",
+    type: "integer",
+    jsonPath: ".status.mitigationsLastDay",
+    description: "Mitigations of the last 24 hours.",
+  },
+  {
+    name: "Triggers",
+    type: "string",
+    jsonPath: '.status.conditions[?(@.type=="TriggersReady")].reason',
+    description: "How the triggers are doing that look at readings; empty where there are none.",
+  },
   AGE,
+  {
+    name: "Preserve",
+    type: "string",
+    jsonPath: ".spec.preserve.strategy",
+    description: "How a pod is kept for evidence; in force from mode Recommend on.",
+    priority: 1,
+  },
+  {
+    name: "Message",
+    type: "string",
+    jsonPath: '.status.conditions[?(@.type=="Ready")].message',
+    description: "The same as Reason, in a sentence.",
+    priority: 1,
+  },
 ];
 
 const INVESTIGATION_COLUMNS: readonly Column[] = [

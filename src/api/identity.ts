@@ -37,16 +37,21 @@ export function endId(podUid: string, containerId: string): string {
   return hash(["end", podUid, containerId], 12);
 }
 
+/** Twelve hex digits that identify what a trigger has seen: one for each revision and day. */
+export function alarmId(trigger: string, revision: string, day: string): string {
+  return hash(["alarm", trigger, revision, day], 12);
+}
+
 const MAX_NAME = 63;
 const HASH_LENGTH = 8;
 
-/** Name of the investigation that a kill opens: the workload's name, cut where needed, and a hash. A valid DNS label of at most 63 characters. */
-export function investigationName(workload: string, firstKill: string): string {
+/** Name of the investigation that a kill or an alarm opens: the workload's name, cut where needed, and a hash. A valid DNS label of at most 63 characters. */
+export function investigationName(workload: string, cause: string): string {
   const stem = workload
     .replaceAll(/[^a-z0-9-]/g, "-")
     .slice(0, MAX_NAME - HASH_LENGTH - 1)
     .replaceAll(/^-+|-+$/g, "");
-  const tail = hash(["investigation", workload, firstKill], HASH_LENGTH);
+  const tail = hash(["investigation", workload, cause], HASH_LENGTH);
   return stem === "" ? `oom-${tail}` : `${stem}-${tail}`;
 }
 

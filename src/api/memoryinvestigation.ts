@@ -493,7 +493,11 @@ export const MemoryInvestigationStatus = z.object({
       bytes: Int.describe("Its size in bytes."),
       sha256: z.string().max(64).describe("SHA-256 of its manifest; in a bucket, of the whole archive."),
       expires: Time.optional().describe("When it is deleted."),
-      message: z.string().max(512).optional().describe("What keeps it from the bucket, and what to do about it."),
+      message: z
+        .string()
+        .max(512)
+        .optional()
+        .describe("What keeps it from the bucket and what to do about it, or why it was deleted before its time."),
     })
     .optional()
     .describe("The evidence pack."),
@@ -531,5 +535,5 @@ export const MemoryInvestigation = z.object({
 });
 export type MemoryInvestigation = z.infer<typeof MemoryInvestigation>;
 
-/** Time for which an ended investigation is kept when no policy says otherwise. */
+/** Time for which a pack is kept when no policy says otherwise. */
 export const DEFAULT_RETENTION: z.infer<typeof LongDuration> = "7d";

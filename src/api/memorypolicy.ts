@@ -435,12 +435,18 @@ export const ClusterMemoryPolicySpec = z
   );
 export type ClusterMemoryPolicySpec = z.infer<typeof ClusterMemoryPolicySpec>;
 
+/** The condition types of a policy. TriggersReady is there only where a trigger looks at readings. */
+export const POLICY_CONDITION_TYPES = ["Ready", "Shadowed", "TriggersReady"] as const;
+export type PolicyConditionType = (typeof POLICY_CONDITION_TYPES)[number];
+
 export const PolicyStatus = z.object({
   observedGeneration: Int.optional().describe("The generation of the spec that this status speaks of."),
   conditions: z.array(Condition).max(8).optional().describe("The facts, one by one.").meta(listMap("type")),
-  matchedWorkloads: Int.optional().describe("Workloads that the policy is in force for."),
+  matchedWorkloads: Int.optional().describe("Workloads with pods that the policy is in force for."),
   activeInvestigations: Int.optional().describe("Investigations that follow this policy and have not ended."),
-  mitigationsLastDay: Int.optional().describe("Mitigations of the last 24 hours."),
+  mitigationsLastDay: Int.optional().describe(
+    "Mitigations begun under this policy in the last 24 hours; budget.maxMitigationsPerDay is their limit.",
+  ),
 });
 export type PolicyStatus = z.infer<typeof PolicyStatus>;
 

@@ -4,7 +4,7 @@
  */
 import type { z } from "zod";
 import { MemoryInvestigation } from "./memoryinvestigation.ts";
-import { ClusterMemoryPolicy, MemoryPolicy } from "./memorypolicy.ts";
+import { ClusterMemoryPolicy, ClusterMemoryPolicySpec, MemoryPolicy, MemoryPolicySpec } from "./memorypolicy.ts";
 
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
@@ -24,6 +24,17 @@ export function parsePolicy(raw: unknown): Parsed<MemoryPolicy> {
 /** Reads a ClusterMemoryPolicy as the API server gives it. Never throws. */
 export function parseClusterPolicy(raw: unknown): Parsed<ClusterMemoryPolicy> {
   return parsed(ClusterMemoryPolicy, raw);
+}
+
+/** Reads the spec of a policy alone: whatever somebody has written into its status is no reason not to heed it. Never throws. */
+export function parsePolicySpec(
+  kind: "MemoryPolicy" | "ClusterMemoryPolicy",
+  spec: unknown,
+): Parsed<MemoryPolicySpec | ClusterMemoryPolicySpec> {
+  const result = kind === "MemoryPolicy" ? parsed(MemoryPolicySpec, spec) : parsed(ClusterMemoryPolicySpec, spec);
+  return result.ok || result.problem.startsWith("The object ")
+    ? result
+    : { ok: false, problem: `spec.${result.problem}` };
 }
 
 function parsed<T>(schema: z.ZodType<T>, raw: unknown): Parsed<T> {

@@ -85,12 +85,35 @@ export const REASONS = {
   NoPolicy: "No policy selects the workload.",
   PolicyNotFound: "The policy that the investigation names does not exist.",
   PolicyInvalid: "The policy cannot be used.",
+  PolicyReplaced: "From now on the investigation follows another policy, or another version of it.",
   SpecInvalid: "The spec cannot be used.",
   Forbidden: "The API server refused for lack of permission.",
   BudgetSpent: "A budget of the policy is used up, so the investigation waits.",
+  // A policy
+  InForce: "The policy is in force for at least one workload.",
+  SelectsNothing: "The policy selects no workload that has pods.",
+  OnlyLimits: "More specific policies are in force for all that this one selects; its limits hold.",
+  InvalidSpec: "The policy's spec cannot be read, so it allows nothing.",
+  DisallowedMode: "The policy asks for a mode that a ClusterMemoryPolicy's maxMode does not allow.",
+  Shadowed: "Another policy comes first for workloads that this one selects.",
+  NotShadowed: "No other policy comes first.",
+  MetricsRead: "Readings of metrics.k8s.io arrive.",
+  MetricsPending: "No readings have been asked for yet.",
+  MetricsUnavailable:
+    "The metrics API (metrics.k8s.io) does not answer as it should, so triggers that need it do nothing.",
+  NoLimits: "Nothing that the policy is in force for has a memory limit, so there is nothing to be near to.",
+  TooManyPods: "More pods are selected than are watched; triggers see only some of them.",
+  // Events about evidence
+  EvidenceRemoved: "A pack was deleted before its time, to make room.",
+  UploadFailed: "A pack could not be sent to the bucket; it is tried again.",
   // Events about kills
   OOMKillObserved: "A container was killed for lack of memory, and the kill was counted.",
-  InvestigationOpened: "An OOM kill opened an investigation.",
+  InvestigationOpened: "An OOM kill or an alarm opened an investigation.",
+  // Events about alarms
+  MemoryNearLimit:
+    "A container has used so much of its memory limit for so long that the policy asks for an investigation.",
+  OOMProjected: "A container grows steadily, and would reach its limit within the time that the policy names.",
+  NodeMemoryLow: "A node has been short of memory for longer than the policy allows.",
 } as const;
 
 export type Reason = keyof typeof REASONS;

@@ -4,7 +4,8 @@
  */
 import { ADVICE } from "./advice.ts";
 import { KINDS, kindSchema } from "./crd.ts";
-import { CONDITION_TYPES, Verdict } from "./memoryinvestigation.ts";
+import { CONDITION_TYPES, type ConditionType, Verdict } from "./memoryinvestigation.ts";
+import { POLICY_CONDITION_TYPES, type PolicyConditionType } from "./memorypolicy.ts";
 import { REASONS, type Reason } from "./reasons.ts";
 import type { StructuralSchema } from "./structural.ts";
 import { VERDICTS, slugOf } from "./verdicts.ts";
@@ -12,7 +13,7 @@ import { VERDICTS, slugOf } from "./verdicts.ts";
 /** The pages and the names of the tables in each. */
 export const MARKED_TABLES: ReadonlyMap<string, readonly string[]> = new Map([
   ["docs/spec/memoryinvestigation.md", ["spec", "refusals", "status", "conditions", "held", "events"]],
-  ["docs/spec/memorypolicy.md", ["spec", "refusals", "status"]],
+  ["docs/spec/memorypolicy.md", ["spec", "refusals", "status", "conditions"]],
   ["docs/spec/clustermemorypolicy.md", ["spec", "refusals", "status"]],
   ["docs/verdicts.md", ["verdicts"]],
 ]);
@@ -40,7 +41,8 @@ function markers(name: string): [string, string] {
 
 function table(page: string, name: string): string {
   if (name === "verdicts") return Verdict.options.map(verdictSection).join("\n\n");
-  if (name === "conditions") return conditionTables();
+  if (name === "conditions")
+    return conditionTables(page.endsWith("policy.md") ? POLICY_CONDITION_TYPES : CONDITION_TYPES);
   if (name === "held") return reasonTable(reasonsOf((on) => on.includes("Hold")));
   if (name === "events") return reasonTable(reasonsOf((on) => on.includes("Event")));
   const definition = KINDS.find((kind) => page.endsWith(`/${kind.kind.toLowerCase()}.md`));
@@ -120,12 +122,14 @@ function itemRows(schema: StructuralSchema): { path: string; schema: StructuralS
   );
 }
 
-function conditionTables(): string {
-  return CONDITION_TYPES.flatMap((type) => {
-    const reasons = reasonsOf((on) => on.includes(type));
-    if (reasons.length === 0) return [];
-    return [`#### ${type}`, reasonTable(reasons)];
-  }).join("\n\n");
+function conditionTables(types: readonly (ConditionType | PolicyConditionType)[]): string {
+  return types
+    .flatMap((type) => {
+      const reasons = reasonsOf((on) => on.includes(type));
+      if (reasons.length === 0) return [];
+      return [`#### ${type}`, reasonTable(reasons)];
+    })
+    .join("\n\n");
 }
 
 function reasonsOf(accepts: (on: readonly string[]) => boolean): Reason[] {

@@ -4,10 +4,10 @@
  */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
+import type { PolicyStatus } from "../api/memorypolicy.ts";
 import { endedAt } from "../incident/intake.ts";
 import {
   keyText,
-  type EffectivePolicy,
   type JobView,
   type ArchiveView,
   type KernelVictim,
@@ -23,6 +23,7 @@ import {
 import { policyIdentity } from "../incident/guards.ts";
 import { takenUp, underWay } from "../incident/mitigation.ts";
 import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
+import type { Alarm } from "../incident/triggers.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import { comparisonOf, validating } from "../incident/validation.ts";
 import { durationMs } from "../api/fields.ts";
@@ -40,16 +41,24 @@ export interface NamespaceView extends Tracked {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+export interface TrackedPolicy extends PolicyView, Tracked {
+  readonly namespace: string;
+  /** As it was last seen. */
+  readonly status: PolicyStatus;
+}
+
 export interface NodeView extends Tracked {
   readonly ready: boolean;
+  /** Its memory; absent when it has not said so. */
+  readonly capacityBytes?: number;
 }
 
 export interface Stores extends WorkloadStores {
   readonly collectionJobs: Store<JobView & Tracked>;
   readonly nodes: Store<NodeView>;
   readonly namespaces: Store<NamespaceView>;
-  readonly policies: Store<PolicyView & Tracked>;
-  readonly clusterPolicies: Store<PolicyView & Tracked>;
+  readonly policies: Store<TrackedPolicy>;
+  readonly clusterPolicies: Store<TrackedPolicy>;
 }
 
 /** What the evidence side knows; all of it without waiting. */
@@ -77,6 +86,8 @@ export interface ObserveOptions {
   readonly epoch: () => number;
   readonly settled: ReadonlySet<string>;
   readonly refused: (investigationUid: string) => Refused | undefined;
+  /** What the workload's readings call for; absent where nobody reads them. */
+  readonly alarm?: (key: WorkloadKey) => Alarm | undefined;
 }
 
 /** What a predecessor saw last may not have been handled any more when it died: this much is looked at again. */
@@ -96,6 +107,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const policies = policyQuestion(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
   const mitigating = investigations.some((i) => mayMitigate(i, policies));
+  const alarm = options.alarm?.(key);
   const targetState = mitigating ? await readTargetState(api, key) : undefined;
 
   return {
@@ -141,6 +153,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     horizon: horizon(policies.effective, options),
     active: countActive(policies.effective, key.namespace, options),
     epoch: options.epoch(),
+    ...(alarm === undefined ? {} : { alarm }),
     settled: options.settled,
     refused: Object.fromEntries(investigations.flatMap((i) => pair(i.metadata.uid, options.refused(i.metadata.uid)))),
   };
@@ -173,7 +186,7 @@ function choosesPod(investigation: MemoryInvestigation): boolean {
 /** The workload may be changed for it in the next step, or a change is followed to its end. */
 function mayMitigate(
   investigation: MemoryInvestigation,
-  { effective, named }: { effective: Observation["policy"]; named: Record<string, EffectivePolicy> },
+  { effective, named }: { effective: Observation["policy"]; named: Observation["namedPolicies"] },
 ): boolean {
   const { status, metadata } = investigation;
   if (metadata.deletionTimestamp !== undefined) return false;
@@ -225,7 +238,7 @@ function policyQuestion(
   key: WorkloadKey,
   pods: readonly PodView[],
   { stores, exemptNamespaces }: ObserveOptions,
-): { effective: Observation["policy"]; named: Record<string, EffectivePolicy> } {
+): { effective: Observation["policy"]; named: Observation["namedPolicies"] } {
   const all: PolicyView[] = [...stores.policies.list(key.namespace), ...stores.clusterPolicies.list()];
   const sample = pods.find((pod) => pod.labels[PRESERVED_LABEL] === undefined) ?? pods[0];
   const question: PolicyQuestion = {

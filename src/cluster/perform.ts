@@ -9,6 +9,7 @@ import { collectorJob, INVESTIGATION_UID_LABEL, type CollectorSettings } from ".
 import { keyText, type PodView, type Refused, type WorkloadKey } from "../incident/observation.ts";
 import { FINALIZER } from "../incident/step.ts";
 import { selects } from "../incident/policy.ts";
+import { OPENED_BECAUSE, SUSPECT_POD } from "../incident/intake.ts";
 import { isServing, PRESERVED_LABEL } from "../incident/preservation.ts";
 import { GROUP, VERSION } from "../api/memoryinvestigation.ts";
 import type { Clock } from "../seams.ts";
@@ -87,7 +88,7 @@ async function openInvestigation(
   options: PerformOptions,
 ): Promise<undefined> {
   if (!options.admits(action.policy, key.namespace)) return undefined;
-  const { because } = action;
+  const { because, suspect } = action;
   const object: ApiObject = {
     apiVersion: `${GROUP}/${VERSION}`,
     kind: "MemoryInvestigation",
@@ -96,7 +97,8 @@ async function openInvestigation(
       namespace: key.namespace,
       labels: { "app.kubernetes.io/managed-by": "oomscope" },
       annotations: {
-        "oomscope.dev/opened-because": `${because.classification}: ${because.container ?? "pod"} of ${because.pod.name} at ${because.time}`,
+        [OPENED_BECAUSE]: because,
+        ...(suspect === undefined ? {} : { [SUSPECT_POD]: suspect }),
       },
       ...(action.preserves ? { finalizers: [FINALIZER] } : {}),
     },

@@ -45,6 +45,7 @@ export const poddisruptionbudgets = namespaced("policy", "v1", "poddisruptionbud
 export const networkpolicies = namespaced("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy");
 /** Served by metrics-server or a stand-in behind the API server; may be absent or down. */
 export const podmetrics = namespaced("metrics.k8s.io", "v1beta1", "pods", "PodMetrics");
+export const nodemetrics = clusterScoped("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics");
 export const leases = namespaced("coordination.k8s.io", "v1", "leases", "Lease");
 export const memoryinvestigations = namespaced(
   "oomscope.dev",

@@ -3,14 +3,17 @@
  * note keys: they never wait and never decide.
  */
 import type { Logger } from "pino";
+import { quantityBytes } from "../api/fields.ts";
 import { MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import { ClusterMemoryPolicySpec, MemoryPolicySpec } from "../api/memorypolicy.ts";
+import { PolicyStatus } from "../api/memorypolicy.ts";
+import { parsePolicySpec } from "../api/parse.ts";
 import { WORKLOAD_ANNOTATION } from "../incident/collectorjob.ts";
 import { killsOf } from "../incident/kills.ts";
 import { keyText, type JobView, type PodView, type PolicyView, type WorkloadKey } from "../incident/observation.ts";
+import { unreadableSpec } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import type { Clock, Random } from "../seams.ts";
-import type { NamespaceView, NodeView, Stores, TrackedInvestigation } from "./observe.ts";
+import type { NamespaceView, NodeView, Stores, TrackedInvestigation, TrackedPolicy } from "./observe.ts";
 import { createOwnWrites, type OwnWrites } from "./ownwrites.ts";
 import { projectPod, projectReplicaSet, projectWorkload, wholeObject, type TrackedWorkload } from "./projections.ts";
 import { createReflector, type ChangeEvent, type Reflector, type ReflectorHealth } from "./reflector.ts";
@@ -35,7 +38,7 @@ export interface Watches {
   readonly ownWrites: OwnWrites<TrackedInvestigation>;
   /** Investigations as they are known now, our own writes included. */
   investigations(namespace?: string): readonly TrackedInvestigation[];
-  /** Kills of investigations that were deleted while this process watched. */
+  /** Kills of investigations that were deleted while this process watched, and their names as `namespace/name`. */
   readonly settled: ReadonlySet<string>;
   /** Turns an investigation from the API server into what the stores hold; undefined and a log line when it is none. */
   readInvestigation(raw: unknown): TrackedInvestigation | undefined;
@@ -91,16 +94,16 @@ export function createWatches(options: WatchOptions): Watches {
   const jobs = follow(kinds.jobs, projectJob, ({ object }) => jobChanged(object));
   const nodes = follow(kinds.nodes, projectNode, nodeChanged);
   const namespaces = follow(kinds.namespaces, projectNamespace, () => undefined);
-  const policies = follow(kinds.memorypolicies, (raw) => projectPolicy(raw, "MemoryPolicy", log), everything);
+  const policies = follow(kinds.memorypolicies, (raw) => projectPolicy(raw, "MemoryPolicy", log), policyChanged);
   const clusterPolicies = follow(
     kinds.clustermemorypolicies,
     (raw) => projectPolicy(raw, "ClusterMemoryPolicy", log),
-    everything,
+    policyChanged,
   );
   const investigationWatch = follow(kinds.memoryinvestigations, readInvestigation, ({ type, object }) => {
     if (type === "Deleted") {
       ownWrites.forget(object.uid);
-      settle(object.investigation.status?.ledger ?? []);
+      settle([...(object.investigation.status?.ledger ?? []), `${object.namespace}/${object.name}`]);
     }
     enqueue(keyText(keyOf(object)));
   });
@@ -202,7 +205,10 @@ export function createWatches(options: WatchOptions): Watches {
     }
   }
 
-  function everything(): void {
+  function policyChanged({ type, object, previous }: ChangeEvent<TrackedPolicy>): void {
+    // Most changes are our own, of its status.
+    const same = previous?.uid === object.uid && previous.generation === object.generation;
+    if (type === "Modified" && same) return;
     for (const key of keysAtHand()) enqueue(key);
   }
 
@@ -253,8 +259,17 @@ type Json = Readonly<Record<string, unknown>>;
 function projectNode(raw: unknown): NodeView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const conditions = (raw as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions ?? [];
-  return { ...bare(whole), ready: conditions.some((c) => c.type === "Ready" && c.status === "True") };
+  const { status } = raw as {
+    status?: { conditions?: { type: string; status: string }[]; capacity?: { readonly memory?: unknown } };
+  };
+  const conditions = status?.conditions ?? [];
+  const { memory } = status?.capacity ?? {};
+  const capacityBytes = typeof memory === "string" ? quantityBytes(memory) : undefined;
+  return {
+    ...bare(whole),
+    ready: conditions.some((c) => c.type === "Ready" && c.status === "True"),
+    ...(capacityBytes === undefined ? {} : { capacityBytes }),
+  };
 }
 
 function projectNamespace(raw: unknown): NamespaceView | undefined {
@@ -267,21 +282,24 @@ function bare({ uid, namespace, name, resourceVersion }: Tracked): Tracked {
   return { uid, namespace, name, resourceVersion };
 }
 
-function projectPolicy(raw: unknown, kind: PolicyView["kind"], log: Logger): (PolicyView & Tracked) | undefined {
+function projectPolicy(raw: unknown, kind: PolicyView["kind"], log: Logger): TrackedPolicy | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const { spec, metadata } = raw as { spec?: unknown; metadata: { generation?: number; creationTimestamp?: string } };
-  const parsed = (kind === "MemoryPolicy" ? MemoryPolicySpec : ClusterMemoryPolicySpec).safeParse(spec ?? {});
-  if (!parsed.success) {
-    log.warn({ kind, name: whole.name, problem: parsed.error.issues[0]?.message }, "Could not read a policy");
-    return undefined;
-  }
+  const { spec, status, metadata } = raw as {
+    spec?: unknown;
+    status?: unknown;
+    metadata: { generation?: number; creationTimestamp?: string };
+  };
+  const parsed = parsePolicySpec(kind, spec ?? {});
+  if (!parsed.ok) log.warn({ kind, name: whole.name, problem: parsed.problem }, "Could not read a policy");
   return {
     ...bare(whole),
     kind,
     generation: metadata.generation ?? 0,
     created: metadata.creationTimestamp ?? "",
-    spec: parsed.data,
+    ...(parsed.ok ? { spec: parsed.value } : { spec: unreadableSpec(kind, spec), problem: parsed.problem }),
+    // A status that cannot be read is as good as none: it is written anew.
+    status: PolicyStatus.safeParse(status ?? {}).data ?? {},
   };
 }
 

@@ -15,6 +15,8 @@ export interface BucketOptions {
   readonly inUse: (collection: string) => boolean;
   /** Told when something new is known of where a pack lies. */
   readonly onChange: (collection: string) => void;
+  /** Told of every attempt that came to an end, with what went wrong. */
+  readonly onAttempt?: (collection: string, problem: string | undefined) => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

@@ -1,6 +1,7 @@
 /** What the operator counts, by the conventions of Prometheus. No label carries an id, a pod, a node or an image. */
 import { Counter, Gauge, Histogram, Registry } from "@prometheus-io/client";
 import { KillClassification } from "../api/memoryinvestigation.ts";
+import type { Removal } from "./retention.ts";
 import type { WorkQueueStats } from "./workqueue.ts";
 
 export interface Metrics {
@@ -10,6 +11,8 @@ export interface Metrics {
   kill(classification: string): void;
   mitigation(action: string, state: string, reason: string): void;
   ended(result: string): void;
+  packRemoved(why: Removal): void;
+  uploaded(outcome: "done" | "failed"): void;
 }
 
 export function createMetrics(
@@ -57,6 +60,20 @@ export function createMetrics(
     labelNames: ["result"],
     registers,
   });
+  const removals = new Counter({
+    name: "oomscope_evidence_removed_total",
+    help: "Packs deleted from the evidence directory: at their time, for retention.maxBytes of their policy, or because the directory was full.",
+    labelNames: ["why"],
+    registers,
+  });
+  const uploads = new Counter({
+    name: "oomscope_evidence_uploads_total",
+    help: "Attempts to upload a pack to the bucket, by outcome.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  for (const outcome of ["done", "failed"]) uploads.inc({ outcome }, 0);
+  for (const why of ["Expired", "PolicyFull", "StoreFull"]) removals.inc({ why }, 0);
   registry.registerMetric(
     new Gauge({
       name: "oomscope_investigations_active",
@@ -98,5 +115,7 @@ export function createMetrics(
     kill: (classification) => kills.inc({ classification }),
     mitigation: (action, state, reason) => mitigations.inc({ action, state, reason }),
     ended: (result) => results.inc({ result }),
+    packRemoved: (why) => removals.inc({ why }),
+    uploaded: (outcome) => uploads.inc({ outcome }),
   };
 }

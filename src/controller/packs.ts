@@ -35,6 +35,8 @@ export interface PacksOptions {
   readonly readContext: (directory: string) => Promise<Context | undefined>;
   /** Where finished packs lie beside the store; undefined when nowhere. */
   readonly uploads: PackUploads | undefined;
+  /** What became of a pack that was deleted here and lies nowhere else, in a sentence for people. */
+  readonly gone?: (collection: string) => string | undefined;
   readonly enqueue: (key: string) => void;
   readonly log: Logger;
 }
@@ -60,16 +62,8 @@ interface Look {
 /** How many readings are kept; the rest can be read again. */
 const KEEP = 64;
 
-export function createPacks({
-  store,
-  read,
-  compare,
-  readManifest,
-  readContext,
-  uploads,
-  enqueue,
-  log,
-}: PacksOptions): Packs {
+export function createPacks(options: PacksOptions): Packs {
+  const { store, read, compare, readManifest, readContext, uploads, enqueue, log } = options;
   const readings = new Map<string, PackReading>();
   const manifests = new Map<string, Manifest>();
   const looks = new Map<string, Look>();
@@ -178,7 +172,7 @@ export function createPacks({
     },
     archive: (collection) => {
       const pack = uploads?.stored(collection);
-      const problem = uploads?.problem(collection);
+      const problem = uploads?.problem(collection) ?? options.gone?.(collection);
       if (pack === undefined && problem === undefined) return undefined;
       return { ...(pack === undefined ? {} : { pack }), ...(problem === undefined ? {} : { problem }) };
     },

@@ -9,6 +9,7 @@ import type { CollectorSettings } from "../incident/collectorjob.ts";
 import { freshKills } from "../incident/ledger.ts";
 import { freshSteps } from "../incident/mitigation.ts";
 import { keyText, type Refused, type TargetKind, type WorkloadKey } from "../incident/observation.ts";
+import type { Alarm } from "../incident/triggers.ts";
 import type { Clock } from "../seams.ts";
 import type { Settings } from "../settings.ts";
 import type { Api, ApiObject } from "../cluster/api.ts";
@@ -31,6 +32,8 @@ export interface WorldOptions {
   readonly settings: Settings;
   readonly leadership: Leadership;
   readonly clock: Clock;
+  /** What the readings of a workload call for. */
+  readonly alarm: (key: WorkloadKey) => Alarm | undefined;
 }
 
 export function createWorld(options: WorldOptions): World & { keyOf(entry: TrackedInvestigation): string } {
@@ -51,6 +54,7 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     startedAt: clock.now(),
     epoch: () => leadership.epoch,
     settled: watches.settled,
+    alarm: options.alarm,
     refused: (uid) => {
       const refused = refusals.get(uid);
       refusals.delete(uid); // It speaks of one attempt; the next observation decides anew.

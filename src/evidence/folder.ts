@@ -1,7 +1,7 @@
 /**
  * How does one collection lie on disk, and how is that read back after the process died at any moment?
  * Every change is: write beside, fsync, rename, fsync the folder. So a name that `partFileName` makes always holds a whole,
- * checked part. `session.json` repeats what the folder shows, except for one fact that it alone holds: whose session it is.
+ * checked part. `session.json` repeats what the folder shows, except for two facts that it alone holds: whose session it is, and until when it is kept.
  */
 import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
@@ -31,6 +31,17 @@ export type StoredPart = Readonly<z.infer<typeof StoredPart>>;
 
 const Time = z.string().refine((text) => Number.isFinite(Date.parse(text)));
 
+/** By which policy a pack was taken in, and what that means for it. */
+const Terms = z.object({
+  /** `Kind/namespace/name`; packs of one policy share a budget. */
+  policy: z.string().max(512),
+  /** RFC 3339: the pack goes then, whatever has become of policy and investigation. */
+  expires: Time,
+  /** What all packs of the policy may take together, in bytes, where the policy itself cannot be asked any more. */
+  maxBytes: z.int().positive(),
+});
+export type Terms = Readonly<z.infer<typeof Terms>>;
+
 const SessionFile = z.object({
   collection: z.string(),
   /** Uid of the only pod that may write here; absent until the first byte of a collector. */
@@ -38,6 +49,7 @@ const SessionFile = z.object({
   firstSeen: Time,
   /** When the manifest was accepted, or when the store was told that nothing more may come. */
   ended: Time.optional(),
+  terms: Terms.optional(),
   parts: z.array(StoredPart),
 });
 
@@ -49,6 +61,8 @@ export interface Session {
   podUid: string | undefined;
   readonly firstSeen: string;
   ended: string | undefined;
+  /** Absent until the pack was taken in. */
+  terms: Terms | undefined;
   readonly parts: Map<string, StoredPart>;
 }
 
@@ -149,8 +163,8 @@ export async function writeAtomically(directory: string, name: string, bytes: Ui
 }
 
 export async function writeSession(folder: Folder): Promise<void> {
-  const { collection, podUid, firstSeen, ended, parts } = folder.session;
-  const file = { collection, podUid, firstSeen, ended, parts: [...parts.values()] };
+  const { collection, podUid, firstSeen, ended, terms, parts } = folder.session;
+  const file = { collection, podUid, firstSeen, ended, terms, parts: [...parts.values()] };
   await writeAtomically(folder.directory, SESSION_FILE, Buffer.from(`${JSON.stringify(file, undefined, 1)}\n`));
 }
 
@@ -181,6 +195,7 @@ export async function readFolder(directory: string, collection: string, now: Dat
     podUid: stored?.podUid ?? (fromCollector ? NOBODY : undefined),
     firstSeen: stored?.firstSeen ?? now.toISOString(),
     ended: stored?.ended ?? (parts.has(partFileName("manifest", 0)) ? now.toISOString() : undefined),
+    terms: stored?.terms,
     parts,
   };
   return { directory, session, incoming };

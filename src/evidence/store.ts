@@ -22,12 +22,14 @@ import {
   type Session,
   type StoredPart,
   syncFolder,
+  type Terms,
   writeAtomically,
   writeSession,
 } from "./folder.ts";
 import { append, checksumOf, dropIncoming, publish, rewind } from "./incoming.ts";
 import { manifestProblem } from "./manifestcheck.ts";
 import { incomingFileName, isCollectionId, type PartId } from "./parts.ts";
+import { overBudget } from "./policybudget.ts";
 
 /** The disk or the store's budget is used up. Nothing of what was being written is visible; trying again later is right. */
 export class StorageFull extends Error {
@@ -47,6 +49,8 @@ export interface StoreOptions extends StoreLimits {
   readonly inUse?: (collection: string) => boolean;
   /** Packs that lie somewhere else as well: they are evicted before those that do not. Must answer at once. */
   readonly elsewhere?: (collection: string) => boolean;
+  /** Told about a pack that had to make room for others. */
+  readonly onEvicted?: (collection: string) => void;
   /** Told about a folder that could not be read at the start. It takes nothing any more and goes with its time. */
   readonly onDamage?: (collection: string, cause: unknown) => void;
 }
@@ -57,6 +61,7 @@ interface CollectionInfo {
   readonly podUid: string | undefined;
   readonly firstSeen: string;
   readonly ended: string | undefined;
+  readonly terms: Terms | undefined;
   readonly parts: readonly StoredPart[];
   /** Whole parts only. */
   readonly bytes: number;
@@ -66,7 +71,10 @@ interface CollectionInfo {
   readonly manifestSha256: string | undefined;
 }
 
-/** How long a pack is kept: while somebody needs it, or so many milliseconds after its end (after its first byte when it never ended). */
+/**
+ * How long a pack is kept: while somebody needs it, or until the time of its terms; one without terms so many milliseconds after its end (after its first
+ * byte when it never ended).
+ */
 type Retention = "InUse" | number;
 
 export interface EvidenceStore {
@@ -83,8 +91,15 @@ export interface EvidenceStore {
   /** In the order of their names. */
   list(): readonly CollectionInfo[];
   remove(collection: string): Promise<void>;
+  /** Writes down until when the pack is kept, and on whose budget. Does nothing when that is known already, or the pack is not. */
+  setTerms(collection: string, terms: Terms): Promise<void>;
   /** Removes what is older than `keep` allows and returns the names. */
   expire(now: Date, keep: (collection: string) => Retention): Promise<readonly string[]>;
+  /**
+   * Removes packs of policies that take more than `maxBytes` says, and returns the names: first those that lie somewhere else as well, then the oldest; never
+   * one that is in use. Undefined: the policy cannot be asked, and what it said when its newest pack came in counts.
+   */
+  limit(maxBytes: (policy: string) => number | undefined): Promise<readonly string[]>;
   usage(): { readonly bytes: number; readonly maxBytes: number; readonly collections: number };
 }
 
@@ -104,6 +119,7 @@ class DirectoryStore implements EvidenceStore {
   readonly #clock: Clock;
   readonly #inUse: (collection: string) => boolean;
   readonly #elsewhere: (collection: string) => boolean;
+  readonly #onEvicted: (collection: string) => void;
   readonly #onDamage: (collection: string, cause: unknown) => void;
   readonly #maxBytes: number;
   readonly #caps: Caps;
@@ -117,6 +133,7 @@ class DirectoryStore implements EvidenceStore {
     this.#clock = options.clock;
     this.#inUse = options.inUse ?? (() => false);
     this.#elsewhere = options.elsewhere ?? (() => false);
+    this.#onEvicted = options.onEvicted ?? (() => undefined);
     this.#onDamage = options.onDamage ?? (() => undefined);
     this.#maxBytes = options.maxBytes;
     this.#caps = {
@@ -207,17 +224,37 @@ class DirectoryStore implements EvidenceStore {
     return this.#alone(() => this.#discard(collection));
   }
 
+  setTerms(collection: string, terms: Terms): Promise<void> {
+    return this.#alone(async () => {
+      const folder = this.#folders.get(collection);
+      if (folder === undefined || folder.session.terms !== undefined) return;
+      await this.#withRoom(0, collection, () => writeSession({ ...folder, session: { ...folder.session, terms } }));
+      folder.session.terms = terms;
+    });
+  }
+
   expire(now: Date, keep: (collection: string) => Retention): Promise<readonly string[]> {
     return this.#alone(async () => {
       const removed: string[] = [];
       for (const [collection, { session }] of this.#folders) {
         const retention = keep(collection);
         if (retention === "InUse") continue;
-        if (Date.parse(session.ended ?? session.firstSeen) + retention > now.getTime()) continue;
+        const byAge = Date.parse(session.ended ?? session.firstSeen) + retention;
+        const until = session.terms === undefined ? byAge : Date.parse(session.terms.expires);
+        if (until > now.getTime()) continue;
         await this.#discard(collection);
         removed.push(collection);
       }
       return removed;
+    });
+  }
+
+  limit(maxBytes: (policy: string) => number | undefined): Promise<readonly string[]> {
+    return this.#alone(async () => {
+      const packs = [...this.#folders.values()].map((folder) => ({ ...folder.session, bytes: heldBytes(folder) }));
+      const going = overBudget(packs, { maxBytes, inUse: this.#inUse, elsewhere: this.#elsewhere });
+      for (const collection of going) await this.#discard(collection);
+      return going;
     });
   }
 
@@ -241,7 +278,14 @@ class DirectoryStore implements EvidenceStore {
       await syncFolder(this.#collectionsRoot);
     });
     const firstSeen = this.#clock.now().toISOString();
-    const session: Session = { collection, podUid: undefined, firstSeen, ended: undefined, parts: new Map() };
+    const session: Session = {
+      collection,
+      podUid: undefined,
+      firstSeen,
+      ended: undefined,
+      terms: undefined,
+      parts: new Map(),
+    };
     const folder: Folder = { directory, session, incoming: new Map() };
     this.#folders.set(collection, folder);
     return folder;
@@ -349,6 +393,7 @@ class DirectoryStore implements EvidenceStore {
     }
     if (first === undefined) return false;
     await this.#discard(first.collection);
+    this.#onEvicted(first.collection);
     return true;
   }
 
@@ -372,7 +417,14 @@ class DirectoryStore implements EvidenceStore {
 /** What stands for a folder that cannot be read: over, and nobody's. One bad folder must not keep the operator from starting. */
 function damagedFolder(directory: string, collection: string, now: Date): Folder {
   const time = now.toISOString();
-  const session: Session = { collection, podUid: NOBODY, firstSeen: time, ended: time, parts: new Map() };
+  const session: Session = {
+    collection,
+    podUid: NOBODY,
+    firstSeen: time,
+    ended: time,
+    terms: undefined,
+    parts: new Map(),
+  };
   return { directory, session, incoming: new Map() };
 }
 
@@ -393,6 +445,7 @@ function info({ directory, session }: Folder): CollectionInfo {
     podUid: session.podUid,
     firstSeen: session.firstSeen,
     ended: session.ended,
+    terms: session.terms,
     parts,
     bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     lines: parts.reduce((sum, part) => sum + part.lines, 0),

@@ -45,6 +45,8 @@ export interface PackUploadsOptions {
   readonly inUse: (collection: string) => boolean;
   /** Told when `stored` or `problem` says something new. */
   readonly onChange: (collection: string) => void;
+  /** Told of every attempt that came to an end; with a problem, in a sentence for people, when it failed. */
+  readonly onAttempt?: (collection: string, problem: string | undefined) => void;
   /** The same that the client has: when it aborts, nothing more is begun and nothing is held against a pack. */
   readonly signal: AbortSignal;
   readonly clock: Clock;
@@ -106,6 +108,7 @@ export function createPackUploads(options: PackUploadsOptions): PackUploads {
       "Uploaded a pack",
     );
     note(collection, { fingerprint, failures: 0, dueMs: 0, pack });
+    options.onAttempt?.(collection, undefined);
   }
 
   function failed(collection: string, fingerprint: string, cause: unknown): void {
@@ -123,6 +126,7 @@ export function createPackUploads(options: PackUploadsOptions): PackUploads {
       "Could not upload a pack, will try again",
     );
     note(collection, { fingerprint, problem, failures, dueMs: clock.monotonicMs() + retryInMs });
+    options.onAttempt?.(collection, problem);
   }
 
   return {

@@ -4,7 +4,7 @@
  * facts the decision rested on.
  */
 import type { CollectionPlan, Context } from "../api/collection.ts";
-import type { Kill, MemoryInvestigationSpec } from "../api/memoryinvestigation.ts";
+import type { MemoryInvestigationSpec } from "../api/memoryinvestigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { ContextQuestion } from "../context/question.ts";
 import type { PodView } from "./observation.ts";
@@ -18,7 +18,9 @@ export type Action =
       /** Whether a pod may be kept: then the finalizer is there from the first moment. */
       readonly preserves: boolean;
       /** Why it is opened, for the annotation that people read. */
-      readonly because: Kill;
+      readonly because: string;
+      /** The pod that a trigger points at, by name: it is measured first. */
+      readonly suspect?: string;
     }
   | { readonly kind: "SetFinalizer"; readonly investigation: string; readonly uid: string; readonly present: boolean }
   | {

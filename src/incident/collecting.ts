@@ -12,6 +12,7 @@ import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText, type Fact } from "./conditions.ts";
 import type { EffectivePolicy, JobView, Observation, PodView, SessionView } from "./observation.ts";
+import { suspectOf } from "./intake.ts";
 import { lastLook, roleOf, writeContextAction } from "./lastlook.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
 
@@ -167,7 +168,8 @@ export function podsToMeasure(seen: Observation, investigation: MemoryInvestigat
       : undefined;
   const lastKill = kills?.at(-1);
   const killed = running.find((p) => p.uid === lastKill?.pod.uid);
-  const first = kept ?? killed ?? running.find((p) => p.node === lastKill?.node) ?? running[0];
+  const suspect = running.find((p) => p.name === suspectOf(investigation));
+  const first = kept ?? killed ?? suspect ?? running.find((p) => p.node === lastKill?.node) ?? running[0];
   // A pod that has ended has no memory any more, but the kernel's report of its end lies on its node.
   if (first === undefined) return seen.pods.filter((p) => p.uid === lastKill?.pod.uid && p.node !== undefined);
   // The pods that were killed come before the rest: they have shown that they grow.

@@ -1,9 +1,10 @@
 /** Conditions as Kubernetes means them: facts with a reason; the time moves only when the fact flips. */
 import type { Condition, ConditionType } from "../api/memoryinvestigation.ts";
+import type { PolicyConditionType } from "../api/memorypolicy.ts";
 import type { Reason } from "../api/reasons.ts";
 
 export interface Fact {
-  readonly type: ConditionType;
+  readonly type: ConditionType | PolicyConditionType;
   readonly status: Condition["status"];
   readonly reason: Reason;
   readonly message: string;

@@ -1,7 +1,8 @@
 /** From evidence that has arrived to a finding in status. */
+import { durationMs } from "../api/fields.ts";
 import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { CollectingStep } from "./collecting.ts";
-import type { Fact } from "./conditions.ts";
+import { timeText, type Fact } from "./conditions.ts";
 import type { Observation } from "./observation.ts";
 import type { PreservationStep } from "./preservation.ts";
 import { findingText, remedy } from "./remedy.ts";
@@ -42,6 +43,7 @@ export function diagnose(
               parts: session.parts,
               bytes: session.bytes,
               sha256: session.manifest?.sha256 ?? "",
+              ...expiry(common),
             },
           }),
     },
@@ -55,4 +57,10 @@ export function diagnose(
   );
   if (!inconclusive) return remedy(seen, known, common, [...facts, told], preserving, collecting);
   return end(known, common, [...facts, told], "Inconclusive", told.reason, told.message, preserving, collecting);
+}
+
+/** Until when the policy has the pack kept that is taken in now. */
+function expiry({ policy, now }: Common): { readonly expires?: string } {
+  if (policy === undefined) return {};
+  return { expires: timeText(new Date(now.getTime() + durationMs(policy.spec.retention.evidence))) };
 }

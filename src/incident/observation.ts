@@ -8,6 +8,7 @@ import type { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, Mode } f
 import type { MitigationAction } from "../api/mitigation.ts";
 import type { ValidationCheck } from "../api/validation.ts";
 import type { Json } from "./templates.ts";
+import type { Alarm } from "./triggers.ts";
 
 export type TargetKind = "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "Pod";
 
@@ -122,6 +123,8 @@ export interface PolicyView {
   readonly generation: number;
   readonly created: string;
   readonly spec: MemoryPolicySpec | ClusterMemoryPolicySpec;
+  /** Why its spec cannot be read, a sentence that names the field. `spec` is then what is safe to assume instead: see `unreadableSpec`. */
+  readonly problem?: string;
 }
 
 /** The policy in force for a workload, after selection and narrowing. */
@@ -132,6 +135,8 @@ export interface EffectivePolicy {
   /** The policy's mode, lowered to what the cluster's policies allow. */
   readonly mode: Mode;
   readonly spec: MemoryPolicySpec;
+  /** ClusterMemoryPolicies whose maxMode lowers the mode, for people. Absent: it is the policy's own. */
+  readonly loweredBy?: readonly string[];
   /** Policies that match as well and lose, for people. */
   readonly losers: readonly string[];
   /** What the ClusterMemoryPolicies that match allow, all of them. */
@@ -266,9 +271,9 @@ export interface Observation {
   /** Every investigation of this target, oldest first. */
   readonly investigations: readonly MemoryInvestigation[];
   /** The policy that selects the workload, or why there is none. */
-  readonly policy: EffectivePolicy | { readonly problem: PolicyProblem; readonly message: string };
+  readonly policy: EffectivePolicy | NoPolicy;
   /** Policies by "kind/name", for investigations that name one. */
-  readonly namedPolicies: Readonly<Record<string, EffectivePolicy>>;
+  readonly namedPolicies: Readonly<Record<string, EffectivePolicy | NoPolicy>>;
   readonly jobs: Readonly<Record<string, JobView>>;
   /** Pods of collection Jobs, by Job name. */
   readonly collectorPods: Readonly<Record<string, readonly PodView[]>>;
@@ -293,7 +298,9 @@ export interface Observation {
   /** Other active investigations: under the same policy, and in the whole cluster. */
   readonly active: { readonly policy: number; readonly cluster: number };
   readonly epoch: number;
-  /** Kills of investigations that a person has deleted: pod status still shows them, but they are settled. */
+  /** What the workload's readings call for, where a trigger of its policy looks at them. */
+  readonly alarm?: Alarm;
+  /** Kills of investigations that a person has deleted: pod status still shows them, but they are settled. So are their names, as `namespace/name`. */
   readonly settled: ReadonlySet<string>;
   /** What the door refused when the last plan was carried out, by investigation uid. */
   readonly refused: Readonly<Record<string, Refused>>;
@@ -306,7 +313,11 @@ export interface Refused {
   readonly message: string;
 }
 
-export type PolicyProblem = "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";
+/** Why no policy can be followed. */
+export interface NoPolicy {
+  readonly problem: "NoPolicy" | "PolicyNotFound" | "PolicyInvalid";
+  readonly message: string;
+}
 
 /** A victim of the kernel's OOM killer, as a collection has seen it in the kernel's log. */
 export interface KernelVictim {

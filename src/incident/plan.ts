@@ -7,7 +7,7 @@ import type { Action, Notice } from "./actions.ts";
 import { collectingFact, planCollecting } from "./collecting.ts";
 import { clip } from "./conditions.ts";
 import { diagnose } from "./diagnosing.ts";
-import { endedAt, planIntake, shownKills } from "./intake.ts";
+import { endedAt, openedEntries, planIntake, shownKills } from "./intake.ts";
 import { countKills, freshKills } from "./ledger.ts";
 import { takenUp, underWay } from "./mitigation.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
@@ -17,7 +17,7 @@ import { remedy } from "./remedy.ts";
 import { reportsFor } from "./reports.ts";
 import { validating } from "./validation.ts";
 import { draft, end, fact, progress, stalled, withEntries, type InvestigationPlan, type Step } from "./step.ts";
-import { planDeletion, planUpkeep } from "./upkeep.ts";
+import { planDeletion, planUpkeep, standingStill, withoutPolicy } from "./upkeep.ts";
 
 export interface Plan {
   readonly investigations: readonly InvestigationPlan[];
@@ -94,12 +94,8 @@ function planOne(
     );
   }
   if (investigation.spec.suspend) {
-    return draft(
-      counted,
-      now,
-      [fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started")],
-      "Suspended",
-    );
+    const why = fact("Succeeded", "Unknown", "Suspended", "spec.suspend is true: nothing new is started");
+    return standingStill(seen, draft(counted, now, [why], "Suspended"), now);
   }
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
@@ -107,7 +103,7 @@ function planOne(
     if (underWay(counted)?.state === "RollingOut" || validating(counted))
       return remedy(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
-    return stalled(counted, now, policy.problem, policy.message);
+    return withoutPolicy(seen, counted, policy, now);
   }
   if (seen.target === undefined && investigation.status?.collections === undefined) {
     const { kind, name } = investigation.spec.targetRef;
@@ -137,7 +133,7 @@ function withKills(
   const reports = investigation === active ? reportsFor(seen, investigation, shown, joined) : [];
   const status = countKills(before, { joined, shown, reports }, livePods);
   const told = freshKills(before.kills, status.kills).slice(-MAX_TOLD);
-  return { ...investigation, status: withEntries(status, told.map(killEntry)) };
+  return { ...investigation, status: withEntries(status, [...openedEntries(investigation), ...told.map(killEntry)]) };
 }
 
 /** A storm of kills fills no timeline: only this many of one pass are told there. */

@@ -1,8 +1,8 @@
 /** Which policy is in force for a workload, and how far it may go. Pure; the reading of policies is the door's work. */
 import { durationMs } from "../api/fields.ts";
 import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import { ClusterMemoryPolicySpec, type LabelSelector, type Mode } from "../api/memorypolicy.ts";
-import type { EffectivePolicy, Observation, PolicyView } from "./observation.ts";
+import { ClusterMemoryPolicySpec, LabelSelector, MemoryPolicySpec, type Mode } from "../api/memorypolicy.ts";
+import type { EffectivePolicy, NoPolicy, Observation, PolicyView } from "./observation.ts";
 
 const MODES: readonly Mode[] = ["Observe", "Recommend", "Enforce"];
 
@@ -46,10 +46,14 @@ export interface PolicyQuestion {
 export function effectivePolicy(
   policies: readonly PolicyView[],
   question: PolicyQuestion,
-): EffectivePolicy | undefined {
-  const ranked = policies.filter((p) => matches(p, question)).toSorted(bySpecificity);
-  const [winner, ...losers] = ranked;
+): EffectivePolicy | NoPolicy | undefined {
+  const [winner, ...losers] = rankedPolicies(policies, question);
   return winner === undefined ? undefined : narrowed(winner, policies, question, losers);
+}
+
+/** Every policy that selects the workload, the one in force first. */
+export function rankedPolicies(policies: readonly PolicyView[], question: PolicyQuestion): PolicyView[] {
+  return policies.filter((p) => matches(p, question)).toSorted(bySpecificity);
 }
 
 /** The same for a policy that an investigation names: selection is skipped, narrowing is not. */
@@ -57,8 +61,29 @@ export function namedPolicy(
   policy: PolicyView,
   policies: readonly PolicyView[],
   question: PolicyQuestion,
-): EffectivePolicy {
+): EffectivePolicy | NoPolicy {
   return narrowed(policy, policies, question, []);
+}
+
+/**
+ * What is safe to assume of a policy whose spec cannot be read. It keeps its place, so that nobody takes over who allows more, and as one of the cluster's it allows
+ * nothing: what cannot be read never loosens anything. Selectors are believed where they can be read; otherwise it is for all that it could be for.
+ */
+export function unreadableSpec(kind: PolicyView["kind"], spec: unknown): PolicyView["spec"] {
+  const { selector, namespaceSelector } = (typeof spec === "object" && spec !== null ? spec : {}) as {
+    readonly selector?: unknown;
+    readonly namespaceSelector?: unknown;
+  };
+  const pods = LabelSelector.optional().safeParse(selector).data;
+  const own = pods === undefined ? {} : { selector: pods };
+  if (kind === "MemoryPolicy") return MemoryPolicySpec.parse(own);
+  const spaces = LabelSelector.optional().safeParse(namespaceSelector).data;
+  return ClusterMemoryPolicySpec.parse({
+    ...own,
+    ...(spaces === undefined ? {} : { namespaceSelector: spaces }),
+    maxMode: "Observe",
+    allowedActions: [],
+  });
 }
 
 function narrowed(
@@ -66,7 +91,11 @@ function narrowed(
   policies: readonly PolicyView[],
   question: PolicyQuestion,
   losers: readonly PolicyView[],
-): EffectivePolicy {
+): EffectivePolicy | NoPolicy {
+  if (winner.problem !== undefined) {
+    const message = `${winner.kind} ${winner.name} cannot be read: ${winner.problem}. Until it is mended nothing is begun`;
+    return { problem: "PolicyInvalid", message };
+  }
   const ceilings = policies.filter((p) => p.kind === "ClusterMemoryPolicy" && matches(p, question));
   const limits = ceilings.map((p) => p.spec as ClusterMemoryPolicySpec);
   const mode = limits
@@ -78,6 +107,13 @@ function narrowed(
     generation: winner.generation,
     mode,
     spec: winner.spec,
+    ...(mode === winner.spec.mode
+      ? {}
+      : {
+          loweredBy: ceilings
+            .filter((p) => (p.spec as ClusterMemoryPolicySpec).maxMode === mode)
+            .map((p) => `${p.kind}/${p.name}`),
+        }),
     losers: losers.map((p) => `${p.kind}/${p.name}`),
     ...clusterLimits(limits),
     pauses: [...new Set([winner, ...ceilings])].flatMap((p) =>

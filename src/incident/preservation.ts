@@ -40,15 +40,19 @@ export function guardName(investigation: MemoryInvestigation): string {
   return `oomscope-keep-${investigation.metadata.uid.slice(0, 13)}`;
 }
 
-/** One step of the preservation, for an investigation that has not been deleted. */
+/**
+ * One step of the preservation, for an investigation that has not been deleted.
+ * @param policy undefined while there is none that can be used: nothing is taken then, and what is kept is looked after to its end
+ */
 export function planPreservation(
   seen: Observation,
   investigation: MemoryInvestigation,
-  policy: EffectivePolicy,
+  policy: EffectivePolicy | undefined,
   now: Date,
 ): PreservationStep {
   const preserved = investigation.status?.preserved;
-  if (preserved !== undefined) return follow(seen, investigation, preserved, now);
+  if (preserved !== undefined) return follow(seen, investigation, preserved, policy, now);
+  if (policy === undefined) return skip("PolicyNotFound", "There is no policy to keep a pod by");
   if (policy.mode === "Observe") {
     return skip(
       "ModeObserve",
@@ -293,6 +297,7 @@ function follow(
   seen: Observation,
   investigation: MemoryInvestigation,
   preserved: PreservedPod,
+  policy: EffectivePolicy | undefined,
   now: Date,
 ): PreservationStep {
   if (preserved.state === "Lost") return ended(preserved, "PodLost", `Pod ${preserved.pod} is gone`);
@@ -310,6 +315,9 @@ function follow(
 
   if (preserved.state === "Intended") {
     const refused = seen.refused[investigation.metadata.uid];
+    const withdrawn = over ?? whyWithdrawn(policy);
+    if (ours && over !== undefined) return release(seen, investigation, preserved, over, ours);
+    if (!ours && withdrawn !== undefined) return withdraw(seen, investigation, preserved, withdrawn, now);
     if (!ours && refused?.action === "PreservePod" && preserved.how === "Isolate")
       return holdInstead(seen, investigation, preserved, pod, refused);
     if (!ours) return resume(seen, investigation, preserved, pod);
@@ -328,6 +336,32 @@ function follow(
     notices: [],
     settled: true,
     againMs: Math.max(1000, Date.parse(preserved.until ?? "") - now.getTime()),
+  };
+}
+
+/** Why a pod that was to be taken is left alone after all; undefined: it is taken. */
+function whyWithdrawn(policy: EffectivePolicy | undefined): string | undefined {
+  if (policy === undefined) return "there is no policy any more to take it by";
+  if (policy.mode === "Observe") return `policy ${policy.name} is in mode Observe now`;
+  return policy.spec.preserve.strategy === "None" ? `policy ${policy.name} says preserve.strategy None now` : undefined;
+}
+
+/**
+ * The pod has not been seen with our mark, but a reply may have been lost. So the end of the intent is written down first, and a live read puts the pod back if it is
+ * marked; only the pass after that says that nothing was changed.
+ */
+function withdraw(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  preserved: PreservedPod,
+  why: string,
+  now: Date,
+): PreservationStep {
+  if (now.getTime() >= Date.parse(preserved.until ?? ""))
+    return released(preserved, `Pod ${preserved.pod} was left as it was: ${why}`);
+  return {
+    ...waiting({ ...preserved, until: timeText(now) }, `Pod ${preserved.pod} is not to be kept: ${why}`),
+    actions: [releaseAction(seen, investigation, preserved)],
   };
 }
 

@@ -52,7 +52,7 @@ export function progress(
 ): Step {
   const running = facts.at(-1);
   const step = draft(
-    withPolicy(investigation, policy),
+    withPolicy(investigation, policy, now),
     now,
     [
       ...facts,
@@ -62,7 +62,7 @@ export function progress(
     ],
     stage,
   );
-  return gather(step, investigation, steps);
+  return gather({ ...step, notices: replacedNotices(investigation, policy) }, investigation, steps);
 }
 
 export function end(
@@ -74,7 +74,7 @@ export function end(
   message: string,
   ...steps: readonly StepParts[]
 ): Step {
-  const ended = withPolicy(investigation, policy);
+  const ended = withPolicy(investigation, policy, now);
   const step = draft(
     { ...ended, status: { ...ended.status, result } },
     now,
@@ -87,7 +87,7 @@ export function end(
     "Done",
   );
   const told: Notice = { type: result === "Failed" ? "Warning" : "Normal", reason, message, also: ["Target"] };
-  return gather({ ...step, notices: [told] }, investigation, steps);
+  return gather({ ...step, notices: [...replacedNotices(investigation, policy), told] }, investigation, steps);
 }
 
 export function stalled(investigation: MemoryInvestigation, now: Date, reason: Reason, message: string): Step {
@@ -106,10 +106,36 @@ export function stalled(investigation: MemoryInvestigation, now: Date, reason: R
   };
 }
 
-function withPolicy(investigation: MemoryInvestigation, policy: EffectivePolicy | undefined): MemoryInvestigation {
+/** That another policy is followed from now on, or another version of it, for people; undefined when it is not so. */
+function policyReplaced({ status }: MemoryInvestigation, policy: EffectivePolicy | undefined): string | undefined {
+  const before = status?.policy;
+  if (before === undefined || policy === undefined) return undefined;
+  const { kind, name, generation, mode } = policy;
+  if (before.kind === kind && before.name === name && before.generation === generation && before.mode === mode)
+    return undefined;
+  const of = (p: typeof before): string =>
+    `${p.kind} ${p.name} (generation ${p.generation ?? "unknown"}, mode ${p.mode})`;
+  return clip(`It follows ${of({ kind, name, generation, mode })}, no longer ${of(before)}`, 256);
+}
+
+function withPolicy(
+  investigation: MemoryInvestigation,
+  policy: EffectivePolicy | undefined,
+  now: Date,
+): MemoryInvestigation {
   if (policy === undefined) return investigation;
   const { kind, name, generation, mode } = policy;
-  return { ...investigation, status: { ...investigation.status, policy: { kind, name, generation, mode } } };
+  const message = policyReplaced(investigation, policy);
+  const told: TimelineEntry[] =
+    message === undefined ? [] : [{ time: timeText(now), event: "PolicyReplaced", message }];
+  const status = withEntries({ ...investigation.status, policy: { kind, name, generation, mode } }, told);
+  return { ...investigation, status };
+}
+
+/** As an Event, for whoever watches the investigation. */
+function replacedNotices(investigation: MemoryInvestigation, policy: EffectivePolicy | undefined): Notice[] {
+  const message = policyReplaced(investigation, policy);
+  return message === undefined ? [] : [{ type: "Normal", reason: "PolicyReplaced", message, also: [] }];
 }
 
 /** Adds what the steps want done. The finalizer comes before anything that would have to be put back, and goes after all of it. */

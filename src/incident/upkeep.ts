@@ -2,21 +2,41 @@
 import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Action } from "./actions.ts";
 import { withFacts } from "./conditions.ts";
-import type { EffectivePolicy, Observation } from "./observation.ts";
+import type { EffectivePolicy, NoPolicy, Observation } from "./observation.ts";
 import { policyFor } from "./policy.ts";
 import { guardName, planPreservation, preservingFact, releaseAction, withPreserved } from "./preservation.ts";
-import { FINALIZER, gather, type Step } from "./step.ts";
+import { FINALIZER, gather, stalled, type Step } from "./step.ts";
 
 /** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */
 export function planUpkeep(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
   const base: Step = { investigation, status: investigation.status ?? {}, actions: [], notices: [] };
   if (investigation.status?.preserved === undefined) return base;
   const policy = policyFor(seen, investigation);
-  if ("problem" in policy && investigation.status.preserved.state === "Intended") return base;
-  const step = planPreservation(seen, investigation, policy as EffectivePolicy, now);
-  const kept = withPreserved(investigation, step);
-  const conditions = withFacts(kept.status?.conditions, [preservingFact(step)], investigation.metadata.generation, now);
-  return gather({ ...base, status: { ...kept.status, conditions } }, kept, [step]);
+  return lookedAfter(seen, base, "problem" in policy ? undefined : policy, now);
+}
+
+/** There is no policy to go on by: nothing is begun, and people are told why. What was promised about a pod is kept: its ttl ends, and an intent is taken back. */
+export function withoutPolicy(seen: Observation, investigation: MemoryInvestigation, none: NoPolicy, now: Date): Step {
+  return lookedAfter(seen, stalled(investigation, now, none.problem, none.message), undefined, now);
+}
+
+/** It stands still, but the ttl of its pod does not. */
+export function standingStill(seen: Observation, step: Step, now: Date): Step {
+  const { preserved } = step.status ?? {};
+  return preserved?.state === "Preserved" ? lookedAfter(seen, step, undefined, now) : step;
+}
+
+/** The same pass, with what becomes of the pod that is kept. */
+function lookedAfter(seen: Observation, step: Step, policy: EffectivePolicy | undefined, now: Date): Step {
+  const investigation: MemoryInvestigation = { ...step.investigation, status: step.status };
+  if (step.status?.preserved === undefined) return step;
+  const keeping = planPreservation(seen, investigation, policy, now);
+  const kept = withPreserved(investigation, keeping);
+  const { generation } = investigation.metadata;
+  const conditions = withFacts(kept.status?.conditions, [preservingFact(keeping)], generation, now);
+  const { actions, notices, againMs } = step;
+  const before = { actions, notices: [], ...(againMs === undefined ? {} : { againMs }) };
+  return gather({ ...step, notices, status: { ...kept.status, conditions } }, kept, [before, keeping]);
 }
 
 /** Before the object may go, everything of other people's is put back. */

@@ -45,7 +45,7 @@ function inForce(
     podLabels: where.app,
     exempt: ["kube-system"],
   });
-  if (found === undefined) throw new Error("no policy is in force");
+  if (found === undefined || "problem" in found) throw new Error("no policy is in force");
   return found;
 }
 

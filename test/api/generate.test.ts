@@ -9,6 +9,7 @@ import { ADVICE } from "../../src/api/advice.ts";
 import { KINDS, customResourceDefinition } from "../../src/api/crd.ts";
 import { generatedFiles } from "../../src/api/generate.ts";
 import { CONDITION_TYPES, Verdict } from "../../src/api/memoryinvestigation.ts";
+import { POLICY_CONDITION_TYPES } from "../../src/api/memorypolicy.ts";
 import { REASONS } from "../../src/api/reasons.ts";
 import { MARKED_TABLES, withTables } from "../../src/api/spectables.ts";
 import { VERDICTS, slugOf } from "../../src/api/verdicts.ts";
@@ -85,14 +86,15 @@ describe("a page of the specification", () => {
     for (const [, message = ""] of json.matchAll(/"message":"((?:[^"\\]|\\.)*)"/g)) expect(text).toContain(message);
   });
 
-  test("of MemoryInvestigation has every reason and every condition type", () => {
-    const text = committed("docs/spec/memoryinvestigation.md");
+  test("of MemoryInvestigation or of a policy has every reason and every condition type", () => {
+    const text = committed("docs/spec/memoryinvestigation.md") + committed("docs/spec/memorypolicy.md");
     for (const [reason, sentence] of Object.entries(REASONS)) {
       expect(text).toContain(`\`${reason}\``);
       expect(text).toContain(sentence);
     }
     const used = new Set(Object.values(ADVICE).flatMap((advice) => advice.on));
-    for (const type of CONDITION_TYPES) if (used.has(type)) expect(text).toContain(`#### ${type}`);
+    for (const type of [...CONDITION_TYPES, ...POLICY_CONDITION_TYPES])
+      if (used.has(type)) expect(text).toContain(`#### ${type}`);
   });
 
   test("of verdicts has a section for each, by its slug, and each look-alike is another", () => {

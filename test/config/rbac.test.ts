@@ -66,6 +66,7 @@ describe("the operator may", () => {
       "autoscaling/horizontalpodautoscalers": "list",
       "networking.k8s.io/networkpolicies": "list",
       "metrics.k8s.io/pods": "list",
+      "metrics.k8s.io/nodes": "list",
       "policy/poddisruptionbudgets": "create delete get list",
       "events.k8s.io/events": "create patch",
       "authentication.k8s.io/tokenreviews": "create",

@@ -27,8 +27,11 @@ export async function until(what: string, holds: () => Promise<boolean>, seconds
   }
 }
 
+/** Writes beside the story of an incident, which come when they come. */
+const BESIDE = /\/leases|\/events|\/tokenreviews|policies\/[^/]+\/status/;
+
 export interface Life {
-  /** Writes that came from it, leases and Events left out. */
+  /** Writes that came from it, leases, Events and what policies say of themselves left out. */
   readonly writes: readonly string[];
   /** Resolves when the fault has struck. */
   readonly struck: Promise<void>;
@@ -44,7 +47,7 @@ export async function liveAt({ server, evidence }: Place, at: number, fault: Fau
   const struck = new Promise<void>((resolve) => (strike = resolve));
   proxy.choose((method, path) => {
     if (dead) return { kind: "LoseRequest" };
-    if (method === "GET" || /\/leases|\/events|\/tokenreviews/.test(path)) return { kind: "Pass" };
+    if (method === "GET" || BESIDE.test(path)) return { kind: "Pass" };
     writes.push(`${method} ${path.split("?")[0]}`);
     if (writes.length - 1 !== at) return { kind: "Pass" };
     strike();

@@ -648,7 +648,7 @@ describe("collection and end", () => {
       result: "Recommended",
       stage: "Done",
       finding: { verdict: "AnonHeapLeak" },
-      evidence: { parts: 4 },
+      evidence: { parts: 4, expires: "2026-11-30T12:00:00Z" },
     });
     expect(condition(ended, "Succeeded")).toMatchObject({ status: "True", reason: "Diagnosed" });
     expect(actions(ended)).toEqual([]);
@@ -678,7 +678,7 @@ describe("collection and end", () => {
     };
     const known = { ...seen, sessions: { [id]: session }, findings: { [id]: finding } };
     const ended = written({ ...written(known), findings: { [id]: finding } });
-    const place = { location: `collections/${id}`, parts: 4, bytes: 9, sha256: "m" };
+    const place = { location: `collections/${id}`, parts: 4, bytes: 9, sha256: "m", expires: "2026-11-30T12:00:00Z" };
     expect(status(ended).evidence).toEqual(place);
     expect(status({ ...ended, archives: { other: { problem: "no" } } }).evidence).toEqual(place);
 

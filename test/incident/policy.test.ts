@@ -21,7 +21,7 @@ function of(kind: PolicyView["kind"], name: string, spec: object): PolicyView {
 
 function inForce(...policies: readonly PolicyView[]): EffectivePolicy {
   const found = effectivePolicy(policies, QUESTION);
-  if (found === undefined) throw new Error("no policy");
+  if (found === undefined || "problem" in found) throw new Error(`no policy: ${found?.message ?? "none"}`);
   return found;
 }
 
