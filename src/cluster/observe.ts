@@ -19,7 +19,7 @@ import {
   type Surroundings,
   type WorkloadKey,
 } from "../incident/observation.ts";
-import { policyIdentity } from "../incident/guards.ts";
+import { policyIdentity } from "../incident/budgetguards.ts";
 import { takenUp, underWay } from "../incident/mitigation.ts";
 import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";

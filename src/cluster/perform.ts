@@ -13,10 +13,10 @@ import { isServing, PRESERVED_LABEL } from "../incident/preservation.ts";
 import { GROUP, VERSION } from "../api/memoryinvestigation.ts";
 import type { Clock } from "../seams.ts";
 import type { Api, ApiObject } from "./api.ts";
+import { changeTemplate } from "./changetemplate.ts";
 import { readContext } from "./contextreads.ts";
 import { ApiError, isApiError } from "./errors.ts";
 import { projectPod } from "./projections.ts";
-import { rollBack } from "./rollback.ts";
 import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resources.ts";
 
 export interface PerformOptions {
@@ -59,8 +59,8 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
       return ensureGuard(namespace, action, options);
     case "RemoveGuard":
       return removeGuard(namespace, action, options.api);
-    case "RollBack":
-      return rollBack(namespace, action, options.api);
+    case "ChangeTemplate":
+      return changeTemplate(namespace, action, options.api);
     case "WriteContext":
       return writeContext(action, options);
     case "CreateCollectionJob":

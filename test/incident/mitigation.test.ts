@@ -117,10 +117,10 @@ describe("mode Enforce", () => {
     const second = pass(first.seen);
     expect(second.actions).toMatchObject([
       {
-        kind: "RollBack",
+        kind: "ChangeTemplate",
         target: { uid: "d-1" },
         before: { templateHash: aTargetState().templateHash },
-        after: { uid: "rs-1", templateHash: back.templateHash },
+        after: { templateHash: back.templateHash, from: { revision: "thumbs-h1", uid: "rs-1" } },
         policy: { kind: "ClusterMemoryPolicy", name: "p", generation: 1 },
       },
     ]);
@@ -151,7 +151,7 @@ describe("mode Enforce", () => {
 
   test("goes on without the pack: the finding is in status", () => {
     const { seen } = intend();
-    expect(pass({ ...seen, findings: {}, sessions: {} }).actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(pass({ ...seen, findings: {}, sessions: {} }).actions).toMatchObject([{ kind: "ChangeTemplate" }]);
   });
 
   test("does the same act again after a lost reply, and none when the change shows", () => {
@@ -242,9 +242,9 @@ describe("mode Enforce", () => {
   test("takes the door's refusal as an answer, and a changed policy as a reason to decide anew", () => {
     const { seen } = intend();
     const refused = (reason: "Forbidden" | "PolicyChanged"): Pass =>
-      pass({ ...seen, refused: { "uid-i": { action: "RollBack", reason, message: "m" } } });
+      pass({ ...seen, refused: { "uid-i": { action: "ChangeTemplate", reason, message: "m" } } });
     expect(refused("Forbidden").rollback).toMatchObject({ state: "Refused", reason: "Forbidden" });
-    expect(refused("PolicyChanged").actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(refused("PolicyChanged").actions).toMatchObject([{ kind: "ChangeTemplate" }]);
   });
 });
 
@@ -312,7 +312,7 @@ describe("mode Recommend", () => {
     expect(taken.status.conditions?.find((c) => c.type === "Succeeded")?.status).toBe("Unknown");
     expect(taken.rollback).toMatchObject({ state: "Intended", approvedBy: "Person" });
     const acting = pass(taken.seen, later(3601));
-    expect(acting.actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(acting.actions).toMatchObject([{ kind: "ChangeTemplate" }]);
     const done = pass({ ...acting.seen, targetState: rolled() }, later(3700));
     expect(done.status.result).toBe("Mitigated");
     expect(pass(done.seen, later(3800)).actions).toEqual([]);

@@ -1,20 +1,23 @@
 /**
- * Gives a workload the template of an earlier revision: once, and only while everything that the decision rests on still holds. What
+ * Gives a workload another template: once, and only while everything that the decision rests on still holds. What
  * is found on live reads decides; the change itself carries the uid and resourceVersion of that read.
  */
-import type { MitigationRecord } from "../api/mitigation.ts";
 import type { Action } from "../incident/actions.ts";
 import { markText, MITIGATION_ANNOTATION, optedOut } from "../incident/marks.ts";
 import type { Refused } from "../incident/observation.ts";
 import { plainTemplate, templateHash, type Json } from "../incident/templates.ts";
 import type { Api, ApiObject } from "./api.ts";
 import { isApiError } from "./errors.ts";
-import { clustermemorypolicies, memoryinvestigations, memorypolicies } from "./resources.ts";
+import { leaveWithdrawn, orGone } from "./leave.ts";
 import { revisionResource, TEMPLATED } from "./targetstate.ts";
 
-type RollBack = Extract<Action, { kind: "RollBack" }>;
+type ChangeTemplate = Extract<Action, { kind: "ChangeTemplate" }>;
 
-export async function rollBack(namespace: string, action: RollBack, api: Api): Promise<Refused | undefined> {
+export async function changeTemplate(
+  namespace: string,
+  action: ChangeTemplate,
+  api: Api,
+): Promise<Refused | undefined> {
   try {
     return await decided(namespace, action, api);
   } catch (error) {
@@ -24,32 +27,28 @@ export async function rollBack(namespace: string, action: RollBack, api: Api): P
   }
 }
 
-async function decided(namespace: string, action: RollBack, api: Api): Promise<Refused | undefined> {
+async function decided(namespace: string, action: ChangeTemplate, api: Api): Promise<Refused | undefined> {
   const [live, record] = await Promise.all([
     orGone(api.get(TEMPLATED[action.target.kind], { namespace, name: action.target.name })),
-    orGone(api.get(revisionResource(action.target.kind), { namespace, name: action.after.revision })),
+    orGone(api.get(revisionResource(action.target.kind), { namespace, name: action.after.from.revision })),
   ]);
   if (live === undefined || live.metadata.uid !== action.target.uid)
     return no("TargetReplaced", `${action.target.kind} ${action.target.name} is gone, or was made anew`);
   const hash = templateHash(templateOf(live));
   if (hash === action.after.templateHash) return undefined; // The reply to an earlier try was lost.
   const template = record === undefined ? undefined : templateOf(record);
-  const refused = changedSince(action, live, hash, record, template) ?? (await leaveWithdrawn(namespace, action, api));
+  const refused = changedSince(action, live, hash, record, template) ?? (await declined(namespace, action, api));
   if (refused !== undefined || template === undefined) return refused;
   return change(namespace, action, api, live, plainTemplate(template));
 }
 
 function no(reason: Refused["reason"], message: string): Refused {
-  return { action: "RollBack", reason, message };
+  return { action: "ChangeTemplate", reason, message };
 }
 
-async function orGone(read: Promise<ApiObject>): Promise<ApiObject | undefined> {
-  try {
-    return await read;
-  } catch (error) {
-    if (isApiError(error, "NotFound")) return undefined;
-    throw error;
-  }
+async function declined(namespace: string, action: ChangeTemplate, api: Api): Promise<Refused | undefined> {
+  const why = await leaveWithdrawn(namespace, action, api);
+  return why === undefined ? undefined : no("PolicyChanged", why);
 }
 
 /** Of a workload, a ReplicaSet or a ControllerRevision. */
@@ -62,7 +61,7 @@ function templateOf(object: ApiObject): Json {
 }
 
 function changedSince(
-  action: RollBack,
+  action: ChangeTemplate,
   live: ApiObject,
   hash: string,
   record: ApiObject | undefined,
@@ -71,34 +70,14 @@ function changedSince(
   const { before, after } = action;
   if (live.metadata.deletionTimestamp !== undefined) return no("TargetReplaced", "the workload is being deleted");
   if (hash !== before.templateHash) return no("TemplateReplaced", "the workload has another template by now");
-  if (optedOut(live.metadata.annotations ?? {}, "Rollback")) return no("OptedOut", "its owner has opted out by now");
+  if (optedOut(live.metadata.annotations ?? {}, action.mitigation))
+    return no("OptedOut", "its owner has opted out by now");
   if ((live["spec"] as { paused?: boolean } | undefined)?.paused === true)
     return no("RolloutHeld", "spec.paused of the Deployment is true by now");
-  if (record === undefined || record.metadata.uid !== after.uid || template === undefined)
-    return no("NoHealthyRevision", `revision ${after.revision} is gone by now`);
+  if (record === undefined || record.metadata.uid !== after.from.uid || template === undefined)
+    return no("NoHealthyRevision", `revision ${after.from.revision} is gone by now`);
   if (templateHash(template) !== after.templateHash)
-    return no("NoHealthyRevision", `revision ${after.revision} has another template by now`);
-  return undefined;
-}
-
-/** The investigation and the policy as they are now: a watch may not have told yet of a word that came after. */
-async function leaveWithdrawn(namespace: string, action: RollBack, api: Api): Promise<Refused | undefined> {
-  const { kind, name, generation } = action.policy;
-  const [investigation, policy] = await Promise.all([
-    orGone(api.get(memoryinvestigations, { namespace, name: action.investigation.name })),
-    orGone(
-      kind === "MemoryPolicy" ? api.get(memorypolicies, { namespace, name }) : api.get(clustermemorypolicies, { name }),
-    ),
-  ]);
-  const { spec, status } = (investigation ?? {}) as {
-    spec?: { suspend?: boolean };
-    status?: { mitigations?: readonly MitigationRecord[] };
-  };
-  const intends = status?.mitigations?.some((m) => m.action === "Rollback" && m.state === "Intended") === true;
-  const same = investigation?.metadata.uid === action.investigation.uid;
-  if (!same || investigation.metadata.deletionTimestamp !== undefined || spec?.suspend === true || !intends)
-    return no("PolicyChanged", "the investigation does not intend it any more");
-  if (policy?.metadata["generation"] !== generation) return no("PolicyChanged", `${kind} ${name} has changed`);
+    return no("NoHealthyRevision", `revision ${after.from.revision} has another template by now`);
   return undefined;
 }
 
@@ -108,13 +87,13 @@ async function leaveWithdrawn(namespace: string, action: RollBack, api: Api): Pr
  */
 async function change(
   namespace: string,
-  action: RollBack,
+  action: ChangeTemplate,
   api: Api,
   live: ApiObject,
   template: Json,
 ): Promise<Refused | undefined> {
   const { uid, resourceVersion, annotations } = live.metadata;
-  const mark = markText({ investigation: action.investigation.uid, action: "Rollback", time: action.intended });
+  const mark = markText({ investigation: action.investigation.uid, action: action.mitigation, time: action.intended });
   const path = `/metadata/annotations/${MITIGATION_ANNOTATION.replaceAll("/", "~1")}`;
   try {
     await api.jsonPatch(TEMPLATED[action.target.kind], { namespace, name: action.target.name }, [
