@@ -3,12 +3,13 @@
  * is found on live reads decides; the change itself carries the uid and resourceVersion of that read.
  */
 import type { Action } from "../incident/actions.ts";
-import { markText, MITIGATION_ANNOTATION, optedOut } from "../incident/marks.ts";
+import { optedOut } from "../incident/marks.ts";
 import type { Refused } from "../incident/observation.ts";
+import { editedTemplate } from "../incident/templateedit.ts";
 import { plainTemplate, templateHash, type Json } from "../incident/templates.ts";
 import type { Api, ApiObject } from "./api.ts";
 import { isApiError } from "./errors.ts";
-import { leaveWithdrawn, orGone } from "./leave.ts";
+import { leaveWithdrawn, marked, orGone, sameObject } from "./leave.ts";
 import { revisionResource, TEMPLATED } from "./targetstate.ts";
 
 type ChangeTemplate = Extract<Action, { kind: "ChangeTemplate" }>;
@@ -28,18 +29,36 @@ export async function changeTemplate(
 }
 
 async function decided(namespace: string, action: ChangeTemplate, api: Api): Promise<Refused | undefined> {
-  const [live, record] = await Promise.all([
-    orGone(api.get(TEMPLATED[action.target.kind], { namespace, name: action.target.name })),
-    orGone(api.get(revisionResource(action.target.kind), { namespace, name: action.after.from.revision })),
-  ]);
-  if (live === undefined || live.metadata.uid !== action.target.uid)
-    return no("TargetReplaced", `${action.target.kind} ${action.target.name} is gone, or was made anew`);
+  const { target, after } = action;
+  const live = await orGone(api.get(TEMPLATED[target.kind], { namespace, name: target.name }));
+  if (live === undefined || live.metadata.uid !== target.uid)
+    return no("TargetReplaced", `${target.kind} ${target.name} is gone, or was made anew`);
   const hash = templateHash(templateOf(live));
-  if (hash === action.after.templateHash) return undefined; // The reply to an earlier try was lost.
-  const template = record === undefined ? undefined : templateOf(record);
-  const refused = changedSince(action, live, hash, record, template) ?? (await declined(namespace, action, api));
-  if (refused !== undefined || template === undefined) return refused;
-  return change(namespace, action, api, live, plainTemplate(template));
+  if (hash === after.templateHash) return undefined; // The reply to an earlier try was lost.
+  const template = await templateAfter(namespace, action, api, live);
+  const refused = changedSince(action, live, hash) ?? (await declined(namespace, action, api));
+  if (refused !== undefined) return refused;
+  if (typeof template === "string") return no("NoHealthyRevision", template);
+  return change(namespace, action, api, live, template.plain);
+}
+
+/** The template that is to be there, or why there is none. */
+async function templateAfter(
+  namespace: string,
+  { target, after: { from, templateHash: wanted } }: ChangeTemplate,
+  api: Api,
+  live: ApiObject,
+): Promise<{ readonly plain: Json } | string> {
+  if ("edit" in from) {
+    const edited = editedTemplate(templateOf(live), from.edit);
+    if (edited === undefined || templateHash(edited) !== wanted) return "the change would make another template by now";
+    return { plain: plainTemplate(edited) };
+  }
+  const record = await orGone(api.get(revisionResource(target.kind), { namespace, name: from.revision }));
+  if (record?.metadata.uid !== from.uid) return `revision ${from.revision} is gone by now`;
+  const template = templateOf(record);
+  if (templateHash(template) !== wanted) return `revision ${from.revision} has another template by now`;
+  return { plain: plainTemplate(template) };
 }
 
 function no(reason: Refused["reason"], message: string): Refused {
@@ -60,30 +79,18 @@ function templateOf(object: ApiObject): Json {
   return spec?.template ?? data?.spec?.template ?? null;
 }
 
-function changedSince(
-  action: ChangeTemplate,
-  live: ApiObject,
-  hash: string,
-  record: ApiObject | undefined,
-  template: Json | undefined,
-): Refused | undefined {
-  const { before, after } = action;
+function changedSince(action: ChangeTemplate, live: ApiObject, hash: string): Refused | undefined {
   if (live.metadata.deletionTimestamp !== undefined) return no("TargetReplaced", "the workload is being deleted");
-  if (hash !== before.templateHash) return no("TemplateReplaced", "the workload has another template by now");
+  if (hash !== action.before.templateHash) return no("TemplateReplaced", "the workload has another template by now");
   if (optedOut(live.metadata.annotations ?? {}, action.mitigation))
     return no("OptedOut", "its owner has opted out by now");
   if ((live["spec"] as { paused?: boolean } | undefined)?.paused === true)
     return no("RolloutHeld", "spec.paused of the Deployment is true by now");
-  if (record === undefined || record.metadata.uid !== after.from.uid || template === undefined)
-    return no("NoHealthyRevision", `revision ${after.from.revision} is gone by now`);
-  if (templateHash(template) !== after.templateHash)
-    return no("NoHealthyRevision", `revision ${after.from.revision} has another template by now`);
   return undefined;
 }
 
 /**
- * A JSON patch, because a merge patch leaves what the earlier template does not have. Its first steps write what is there: the server
- * answers 409 when the resourceVersion is no longer the newest, and refuses another uid.
+ * A JSON patch, because a merge patch leaves what the new template does not have.
  */
 async function change(
   namespace: string,
@@ -92,17 +99,11 @@ async function change(
   live: ApiObject,
   template: Json,
 ): Promise<Refused | undefined> {
-  const { uid, resourceVersion, annotations } = live.metadata;
-  const mark = markText({ investigation: action.investigation.uid, action: action.mitigation, time: action.intended });
-  const path = `/metadata/annotations/${MITIGATION_ANNOTATION.replaceAll("/", "~1")}`;
   try {
     await api.jsonPatch(TEMPLATED[action.target.kind], { namespace, name: action.target.name }, [
-      { op: "replace", path: "/metadata/uid", value: uid },
-      { op: "replace", path: "/metadata/resourceVersion", value: resourceVersion },
+      ...sameObject(live),
       { op: "replace", path: "/spec/template", value: template },
-      annotations === undefined
-        ? { op: "add", path: "/metadata/annotations", value: { [MITIGATION_ANNOTATION]: mark } }
-        : { op: "add", path, value: mark },
+      ...marked(live, action),
     ]);
     return undefined;
   } catch (error) {

@@ -1,7 +1,11 @@
-/** Has somebody withdrawn the leave for a change since it was decided? Asked of the API server itself, right before the change. */
+/**
+ * What does every change of somebody's object have in common? Its leave is asked for once more of the API server itself, it holds only
+ * for the object as it was read, and it leaves our mark.
+ */
 import type { MitigationAction, MitigationRecord } from "../api/mitigation.ts";
 import type { Errand } from "../incident/actions.ts";
-import type { Api, ApiObject } from "./api.ts";
+import { markText, MITIGATION_ANNOTATION } from "../incident/marks.ts";
+import type { Api, ApiObject, JsonPatch } from "./api.ts";
 import { isApiError } from "./errors.ts";
 import { clustermemorypolicies, memoryinvestigations, memorypolicies } from "./resources.ts";
 
@@ -34,7 +38,8 @@ export async function leaveWithdrawn(
   const record = status?.mitigations?.find(({ action }) => action === errand.mitigation);
   const same = investigation?.metadata.uid === errand.investigation.uid;
   const going = same && investigation.metadata.deletionTimestamp === undefined && spec?.suspend !== true;
-  if (!going || record?.state !== "Intended") return "the investigation does not intend it any more";
+  const intends = (errand.purpose === "Undo" ? record?.undo?.state : record?.state) === "Intended";
+  if (!going || !intends) return "the investigation does not intend it any more";
   return changed;
 }
 
@@ -47,4 +52,26 @@ async function policyChanged(
     kind === "MemoryPolicy" ? api.get(memorypolicies, { namespace, name }) : api.get(clustermemorypolicies, { name }),
   );
   return policy?.metadata["generation"] === generation ? undefined : `${kind} ${name} has changed`;
+}
+
+/**
+ * The first steps of a JSON patch: they write what is there. The server answers 409 when the resourceVersion is no longer the newest, and
+ * refuses another uid.
+ */
+export function sameObject({ metadata: { uid, resourceVersion } }: ApiObject): JsonPatch {
+  return [
+    { op: "replace", path: "/metadata/uid", value: uid },
+    { op: "replace", path: "/metadata/resourceVersion", value: resourceVersion },
+  ];
+}
+
+/** The step that writes our mark on the object that is changed. */
+export function marked(
+  { metadata: { annotations } }: ApiObject,
+  { investigation, mitigation, intended }: Errand & { readonly mitigation: MitigationAction },
+): JsonPatch {
+  const mark = markText({ investigation: investigation.uid, action: mitigation, time: intended });
+  if (annotations === undefined)
+    return [{ op: "add", path: "/metadata/annotations", value: { [MITIGATION_ANNOTATION]: mark } }];
+  return [{ op: "add", path: `/metadata/annotations/${MITIGATION_ANNOTATION.replaceAll("/", "~1")}`, value: mark }];
 }

@@ -17,7 +17,9 @@ import { changeTemplate } from "./changetemplate.ts";
 import { readContext } from "./contextreads.ts";
 import { ApiError, isApiError } from "./errors.ts";
 import { projectPod } from "./projections.ts";
+import { resizePods } from "./resizepods.ts";
 import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resources.ts";
+import { setValues } from "./setvalues.ts";
 
 export interface PerformOptions {
   readonly api: Api;
@@ -61,6 +63,10 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
       return removeGuard(namespace, action, options.api);
     case "ChangeTemplate":
       return changeTemplate(namespace, action, options.api);
+    case "SetValues":
+      return setValues(namespace, action, options.api);
+    case "ResizePods":
+      return resizePods(namespace, action, options.api);
     case "WriteContext":
       return writeContext(action, options);
     case "CreateCollectionJob":

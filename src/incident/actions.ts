@@ -9,6 +9,7 @@ import type { MitigationAction } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { ContextQuestion } from "../context/question.ts";
 import type { PodView } from "./observation.ts";
+import type { TemplateEdit } from "./templateedit.ts";
 
 /** For whom a change of somebody's object is made: the door asks them once more. */
 export interface Errand {
@@ -18,6 +19,12 @@ export interface Errand {
   readonly purpose: "Do" | "Undo";
   /** When it was intended, for the mark on what is changed. */
   readonly intended: string;
+}
+
+export interface TemplatedTarget {
+  readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+  readonly name: string;
+  readonly uid: string;
 }
 
 export type Action =
@@ -65,17 +72,41 @@ export type Action =
       /** Gives the workload another template, provided that it still has the one that the decision rests on. */
       readonly kind: "ChangeTemplate";
       readonly mitigation: MitigationAction;
-      readonly target: {
-        readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
-        readonly name: string;
-        readonly uid: string;
-      };
+      readonly target: TemplatedTarget;
       readonly before: { readonly templateHash: string };
       readonly after: {
         readonly templateHash: string;
-        /** That of an earlier revision. */
-        readonly from: { readonly revision: string; readonly uid: string };
+        /** That of an earlier revision, or the one that is there with a small change. */
+        readonly from: { readonly revision: string; readonly uid: string } | { readonly edit: TemplateEdit };
       };
+    } & Errand)
+  | ({
+      /** Sets values of one object, provided that each is still what the decision rests on. */
+      readonly kind: "SetValues";
+      readonly mitigation: MitigationAction;
+      /** The workload that it is done for: its owner may have opted out. */
+      readonly target: TemplatedTarget;
+      readonly object: {
+        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap";
+        readonly name: string;
+        readonly uid: string;
+      };
+      /** As records name them. Without `before` nothing may be there; without `after` it is removed. */
+      readonly values: readonly { readonly field: string; readonly before?: string; readonly after?: string }[];
+    } & Errand)
+  | ({
+      /** Gives containers of running pods another memory limit or request, provided that each has the one that the decision rests on. */
+      readonly kind: "ResizePods";
+      readonly mitigation: "Resize";
+      readonly target: TemplatedTarget;
+      readonly changes: readonly {
+        readonly pod: { readonly name: string; readonly uid: string };
+        readonly container: string;
+        readonly field: "limits" | "requests";
+        /** In bytes. */
+        readonly before: number;
+        readonly after: number;
+      }[];
     } & Errand)
   | { readonly kind: "CreateCollectionJob"; readonly plan: CollectionPlan; readonly node: string }
   | { readonly kind: "DeleteCollectionJob"; readonly name: string; readonly uid: string }

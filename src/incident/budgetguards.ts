@@ -7,11 +7,17 @@ import { refusal, targetOf, type MitigationQuestion } from "./remedies/remedy.ts
 
 export function coolingDown(question: MitigationQuestion): Refusal | undefined {
   const { seen, investigation, policy, now } = question;
-  const mark = markOf(targetOf(question)?.annotations ?? {});
+  // What is changed bears the mark; that may be another object than the workload.
+  const marks = [targetOf(question)?.annotations, question.proposal?.touched.annotations]
+    .flatMap((annotations) => markOf(annotations ?? {}) ?? [])
+    .filter((mark) => mark.investigation !== investigation.metadata.uid);
   const times = [
-    ...earlier(question).flatMap((m) => (m.workload === keyText(seen.key) ? [m.intended] : [])),
+    // The next action of the same investigation comes because the last one failed: to wait then would help nobody.
+    ...earlier(question).flatMap((m) =>
+      m.workload === keyText(seen.key) && m.investigationUid !== investigation.metadata.uid ? [m.intended] : [],
+    ),
     // The mark stays when the investigation is deleted: cool-downs cannot be had anew by deleting.
-    ...(mark === undefined || mark.investigation === investigation.metadata.uid ? [] : [mark.time]),
+    ...marks.map(({ time }) => time),
   ];
   const last = times.toSorted().at(-1);
   if (last === undefined) return undefined;
@@ -26,17 +32,19 @@ export function coolingDown(question: MitigationQuestion): Refusal | undefined {
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Mitigations of other investigations in the last day. Of two that were intended without knowing of each other only one counts the
+ * Other mitigations of the last day: of other investigations, and those that this one went on from. Of two that were intended without knowing of each other only one counts the
  * other, so that they do not both stand back.
  */
-function earlier({ seen, investigation, record, now }: MitigationQuestion): Observation["mitigated"] {
+function earlier({ seen, investigation, mitigation, record, now }: MitigationQuestion): Observation["mitigated"] {
   const { uid } = investigation.metadata;
   const order = (intended: string, of: string): string => `${intended} ${of}`;
   return seen.mitigated
-    .filter((m) => m.investigationUid !== uid && now.getTime() - Date.parse(m.intended) < DAY_MS)
-    .filter(
-      (m) => record?.intended === undefined || order(m.intended, m.investigationUid) < order(record.intended, uid),
-    );
+    .filter((m) => now.getTime() - Date.parse(m.intended) < DAY_MS)
+    .filter((m) => {
+      // Of one investigation one action is intended at a time: the others came before.
+      if (m.investigationUid === uid) return m.action !== mitigation.action;
+      return record?.intended === undefined || order(m.intended, m.investigationUid) < order(record.intended, uid);
+    });
 }
 
 export function workloadBudget(question: MitigationQuestion): Refusal | undefined {

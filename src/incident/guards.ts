@@ -119,14 +119,19 @@ function ownerOptedOut(question: MitigationQuestion): Refusal | undefined {
 
 /** The finding speaks of one revision; a proposal and an intent of one template. Neither may be applied to another. */
 function templateReplaced(question: MitigationQuestion): Refusal | undefined {
-  const { investigation, finding, record, proposal } = question;
+  const { investigation, finding, mitigation, record, proposal } = question;
   const state = targetOf(question);
   if (state === undefined) return undefined;
   if (record?.before !== undefined && record.before.templateHash !== state.templateHash)
     return refusal(
       "TemplateReplaced",
-      `The template of ${record.before.revision} has been replaced since the decision`,
+      `The template of ${record.before.revision ?? "then"} has been replaced since the decision`,
     );
+  // The template that a failed action of ours has left is no news.
+  const left = (investigation.status?.mitigations ?? []).some(
+    (m) => m.action !== mitigation.action && m.applied !== undefined && m.after?.templateHash === state.templateHash,
+  );
+  if (left) return undefined;
   const found = finding.culprit?.revision ?? ownKills(investigation).at(-1)?.revision;
   if (found === undefined || proposal?.current === undefined || proposal.current.marks.includes(found))
     return undefined;

@@ -4,14 +4,14 @@
  */
 import type { Condition, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Mitigation } from "../api/memorypolicy.ts";
-import type { MitigationRecord } from "../api/mitigation.ts";
+import type { MitigationRecord, ValueChange } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
-import { firstRefusal, isApproved, leaveOf, type GuardAnswer } from "./guards.ts";
+import { firstRefusal, guardsOf, isApproved, leaveOf, type GuardAnswer } from "./guards.ts";
 import { gitOpsOwner } from "./gitops.ts";
 import type { EffectivePolicy, Refused } from "./observation.ts";
-import { questionOf, remedyOf } from "./remedies/remedies.ts";
+import { questionOf, remedyFor, remedyOf } from "./remedies/remedies.ts";
 import type { Course, MitigationQuestion, Remedy, Standing } from "./remedies/remedy.ts";
 
 /** What only has to be waited for is waited for this long; then the action is proposed, and a person may take it up. */
@@ -63,11 +63,39 @@ export function freshSteps(
 export function planMitigation(course: Course, policy: EffectivePolicy | undefined): MitigationStep {
   const records = course.investigation.status?.mitigations ?? [];
   const begun = underWay(course.investigation);
-  if (begun !== undefined) return follow(course, policy, begun);
-  const over = records.find(({ state }) => state === "Done" || state === "Failed" || state === "Reverted");
+  if (begun !== undefined) return goneOn(course, policy, begun.action, follow(course, policy, begun));
+  const over = records.find(isTheEnd);
   if (over !== undefined) return settled(course, over);
-  if (policy === undefined) return nothing(records, "PolicyNotFound", "There is no policy to act by");
-  return choose(course, policy);
+  if (policy !== undefined) return choose(course, policy);
+  const failed = records.find(({ state }) => state === "Failed");
+  return failed === undefined
+    ? nothing(records, "PolicyNotFound", "There is no policy to act by")
+    : settled(course, failed);
+}
+
+/** What has failed is gone on from at once: the next action of the policy is asked about, as far as the budgets go. */
+function goneOn(
+  course: Course,
+  policy: EffectivePolicy | undefined,
+  action: MitigationRecord["action"],
+  step: MitigationStep,
+): MitigationStep {
+  const failed = step.records.some((record) => record.action === action && record.state === "Failed");
+  if (!failed || policy === undefined) return step;
+  const { investigation } = course;
+  const status = { ...investigation.status, mitigations: [...step.records] };
+  const next = choose({ ...course, investigation: { ...investigation, status } }, policy);
+  return { ...next, notices: [...step.notices, ...next.notices] };
+}
+
+/** After these nothing more is done: it worked, or somebody has taken the matter over. What failed or did not help is gone on from. */
+function isTheEnd({ state, undo }: MitigationRecord): boolean {
+  return state === "Done" || state === "Reverted" || (state === "Undone" && undo?.askedBy === "Person");
+}
+
+/** Guards have spoken about it for good, or it has been tried. */
+function isTried({ state }: MitigationRecord): boolean {
+  return state === "Refused" || state === "Failed" || state === "Undone";
 }
 
 function nothing(records: readonly MitigationRecord[], reason: Reason, message: string): MitigationStep {
@@ -82,7 +110,7 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
   const notices: Notice[] = [];
   for (const mitigation of entries) {
     const before = recordOf(course, mitigation);
-    if (before?.state === "Refused") {
+    if (before !== undefined && isTried(before)) {
       decided.push(before);
       continue;
     }
@@ -104,7 +132,7 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
       };
     }
   }
-  return { ...left(decided), notices };
+  return { ...left(course, decided), notices };
 }
 
 function notYetAsked(
@@ -119,9 +147,12 @@ function recordOf({ investigation, finding }: Course, mitigation: Mitigation): M
   return investigation.status?.mitigations?.find((r) => r.action === mitigation.action && r.finding === finding.id);
 }
 
-/** Nothing is to be done now: what waits for a person is told first, otherwise why the first action is refused. */
-function left(records: readonly MitigationRecord[]): MitigationStep {
-  const first = records.find(({ state }) => state === "Proposed") ?? records[0];
+/** Nothing is to be done now: what waits for a person is told first, then what has failed, otherwise why the first action is refused. */
+function left(course: Course, records: readonly MitigationRecord[]): MitigationStep {
+  const proposed = records.find(({ state }) => state === "Proposed");
+  const failed = records.findLast(({ state }) => state === "Failed");
+  if (proposed === undefined && failed !== undefined) return { ...settled(course, failed), records };
+  const first = proposed ?? records[0];
   if (first === undefined) return nothing(records, "NoActionNamed", "No action is left");
   return nothing(records, first.reason as Reason, `${first.action}: ${first.message}`);
 }
@@ -192,10 +223,10 @@ function noticesOf(before: MitigationRecord | undefined, next: MitigationRecord)
 
 /** @param record as it was when something had been intended */
 function follow(course: Course, policy: EffectivePolicy | undefined, record: MitigationRecord): MitigationStep {
-  const remedy = remedyOf(record.action);
+  const remedy = remedyOf(record);
   if (remedy === undefined)
     return over(course, record, "Failed", "ActionNotSupported", `This version cannot carry out ${record.action}`);
-  const standing = remedy.stand(course.seen, record, course.investigation.metadata.uid);
+  const standing = remedy.stand(course.seen, record, course.investigation.metadata.uid, course.now);
   switch (standing.at) {
     case "Unreadable":
       return working(course, record, standing.message);
@@ -206,12 +237,16 @@ function follow(course: Course, policy: EffectivePolicy | undefined, record: Mit
       return over(course, record, state, standing.reason, standing.message);
     }
     case "After":
-      return takesItsCourse(course, remedy, record, standing);
+      return takesItsCourse(course, remedy, noted(record, standing), standing);
     case "Before":
       return record.state === "RollingOut" || standing.marked
-        ? putBack(course, record, standing)
-        : act(course, policy, remedy, record);
+        ? putBack(course, noted(record, standing), standing)
+        : act(course, policy, remedy, noted(record, standing), standing.partly === true);
   }
+}
+
+function noted(record: MitigationRecord, { changes }: { readonly changes?: readonly ValueChange[] }): MitigationRecord {
+  return changes === undefined ? record : { ...record, changes: [...changes] };
 }
 
 /** Two that undo each other are worse than what either wanted. */
@@ -232,10 +267,13 @@ function act(
   policy: EffectivePolicy | undefined,
   remedy: Remedy,
   record: MitigationRecord,
+  partly: boolean,
 ): MitigationStep {
+  // What has been changed in part is not "refused".
+  const stop = partly ? "Failed" : "Refused";
   const mitigation = policy?.spec.mitigate?.find((m) => m.action === record.action);
-  if (policy === undefined || mitigation === undefined)
-    return over(course, record, "Refused", "PolicyChanged", "The policy no longer names the action");
+  if (policy === undefined || mitigation === undefined || remedyFor(mitigation) !== remedy)
+    return over(course, record, stop, "PolicyChanged", "The policy no longer names the action");
   const { name, uid } = course.investigation.metadata;
   const errand = {
     investigation: { name, uid },
@@ -245,8 +283,9 @@ function act(
   } as const;
   const action = remedy.act(record, errand, mitigation);
   const declined = declinedAtDoor(course, action);
-  if (declined !== undefined) return over(course, record, "Refused", declined.reason, declined.message);
+  if (declined !== undefined) return over(course, record, stop, declined.reason, declined.message);
   const question = questionOf({ ...course, policy, mitigation, record });
+  if (partly) return actOnTheRest(course, record, question, action);
   const answer = firstRefusal(question);
   if (answer !== undefined) {
     // The intent goes: whoever counts budgets must not count what was not done.
@@ -254,6 +293,19 @@ function act(
     return replaced(course, rest, "Working");
   }
   return { ...working(course, record, record.message), actions: [action] };
+}
+
+/** Of what is half done the rest is done as it was written down: only those are asked whom a half-done change concerns. */
+function actOnTheRest(
+  course: Course,
+  record: MitigationRecord,
+  question: MitigationQuestion,
+  action: Action,
+): MitigationStep {
+  const answer = firstRefusal({ ...question, proposal: undefined }, guardsOf(undefined));
+  if (answer === undefined) return { ...working(course, record, record.message), actions: [action] };
+  if (answer.means === "NotYet") return working(course, record, answer.message);
+  return over(course, record, "Failed", answer.reason, `It was done in part: ${answer.message}`);
 }
 
 /** A door that found the policy changed only asks for another decision, which this is. */
@@ -307,9 +359,10 @@ function over(
 
 /** Begun and over, one way or the other. */
 function settled(course: Course, record: MitigationRecord): MitigationStep {
-  // Somebody who rolled out a third template has taken the matter over: nothing failed.
-  const outcome = record.state === "Done" ? "Done" : record.reason === "TemplateReplaced" ? "Nothing" : "Failed";
-  return replaced(course, record, outcome);
+  // Somebody who rolled out a third template, or set a third value, has taken the matter over: nothing failed.
+  if (record.state === "Done") return replaced(course, record, "Done");
+  const takenOver = record.reason === "TemplateReplaced" || record.reason === "ValueReplaced";
+  return replaced(course, record, takenOver || record.state === "Undone" ? "Nothing" : "Failed");
 }
 
 function replaced(course: Course, record: MitigationRecord, outcome: MitigationStep["outcome"]): MitigationStep {

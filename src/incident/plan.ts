@@ -20,8 +20,10 @@ import { countKills, freshKills } from "./ledger.ts";
 import { planMitigation, takenUp, underWay, type MitigationStep } from "./mitigation.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
 import { policyFor } from "./policy.ts";
+import { BEGUN } from "./remedies/remedies.ts";
 import { guardName, planPreservation, releaseAction, type PreservationStep } from "./preservation.ts";
 import { reportsFor } from "./reports.ts";
+import { askedUndo, planUndo, withoutOldAnswers, type UndoStep } from "./undo.ts";
 
 /** What to do about one investigation. */
 export interface InvestigationPlan {
@@ -231,7 +233,13 @@ function remedy(
       ? planPreservation(seen, investigation, common.policy, common.now)
       : undefined;
   const kept = keeping === undefined ? investigation : withPreserved(investigation, keeping);
-  const mitigating = planMitigation({ seen, investigation: kept, finding, now: common.now }, common.policy);
+  const course = { seen, investigation: kept, finding, now: common.now };
+  const undo = askedUndo(kept);
+  // Once it is answered the next pass goes on from there.
+  const mitigating: MitigationStep =
+    undo === undefined
+      ? planMitigation(course, common.policy)
+      : { againMs: 0, ...planUndo(course, undo), outcome: "Working" };
   const known: MemoryInvestigation = {
     ...kept,
     status: {
@@ -437,8 +445,34 @@ function withFinalizer(investigation: MemoryInvestigation, actions: readonly Act
   ];
 }
 
-/** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */
-function planUpkeep(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
+/** An ended investigation still keeps its promises: what it did can be put back, its pod has a ttl, and kills come in its cool-down. */
+function planUpkeep(seen: Observation, given: MemoryInvestigation, now: Date): Step {
+  const undo = askedUndo(given);
+  const undoing = undo === undefined ? undefined : planUndo({ seen, investigation: given, now }, undo);
+  const investigation = undoing === undefined ? given : withUndone(given, undoing, now);
+  const records = undoing === undefined ? withoutOldAnswers(given) : undefined;
+  const status = { ...investigation.status, ...(records === undefined ? {} : { mitigations: [...records] }) };
+  const step = keptUp(seen, { ...investigation, status }, now);
+  return undoing === undefined ? step : gather(step, { ...investigation, status }, [step, undoing]);
+}
+
+function withUndone(
+  investigation: MemoryInvestigation,
+  { records, fact: said }: UndoStep,
+  now: Date,
+): MemoryInvestigation {
+  const before = investigation.status ?? {};
+  const known = { ...investigation, status: { ...before, mitigations: [...records] } };
+  const { status } = draft(
+    known,
+    now,
+    [fact("Mitigated", said.status, said.reason, said.message)],
+    before.stage ?? "Done",
+  );
+  return { ...investigation, ...(status === undefined ? {} : { status }) };
+}
+
+function keptUp(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
   const base: Step = { investigation, status: investigation.status ?? {}, actions: [], notices: [] };
   if (investigation.status?.preserved === undefined) return base;
   const policy = policyFor(seen, investigation);
@@ -492,7 +526,7 @@ function draft(
   const flipped = facts.filter((f) => {
     const old = before.conditions?.find((c) => c.type === f.type);
     // That something is about to be changed belongs to the story as well.
-    const told = f.status !== "Unknown" || f.reason === "RollingBack";
+    const told = f.status !== "Unknown" || BEGUN.has(f.reason);
     return STORY.includes(f.type) && told && (old?.status !== f.status || old.reason !== f.reason);
   });
   const status: MemoryInvestigationStatus = {

@@ -9,7 +9,7 @@ import type { Reason } from "../../src/api/reasons.ts";
 import { firstRefusal, guardsOf } from "../../src/incident/guards.ts";
 import { markText, MITIGATION_ANNOTATION, OPT_OUT_ANNOTATION, optedOut } from "../../src/incident/marks.ts";
 import type { Observation, PastMitigation, RolloutView, TargetState } from "../../src/incident/observation.ts";
-import { questionOf, remedyOf } from "../../src/incident/remedies/remedies.ts";
+import { questionOf, remedyFor } from "../../src/incident/remedies/remedies.ts";
 import type { MitigationQuestion } from "../../src/incident/remedies/remedy.ts";
 import {
   aFinding,
@@ -61,7 +61,7 @@ function question({ investigation = killed(), target, seen, question: over }: Ca
   });
 }
 
-const MITIGATION_GUARDS = guardsOf(remedyOf("Rollback"));
+const MITIGATION_GUARDS = guardsOf(remedyFor(ROLLBACK));
 
 const rollout = (over: Partial<RolloutView>): Partial<TargetState> => ({
   rollout: { ...aTargetState().rollout, ...over },
@@ -71,6 +71,7 @@ const past = (over: Partial<PastMitigation> = {}): PastMitigation => ({
   investigationUid: "other",
   workload: "media/Deployment/other",
   policy: "MemoryPolicy/media/other",
+  action: "Rollback",
   intended: at(7200),
   ...over,
 });

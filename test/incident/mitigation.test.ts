@@ -268,12 +268,12 @@ describe("what has to be waited for", () => {
 
   test("does not lose what was decided about later actions", () => {
     const policy = aPolicy("Enforce", {
-      mitigate: [{ action: "Rollback", approval: "Automatic" }, { action: "Restart" }],
+      mitigate: [{ action: "Rollback", approval: "Automatic" }, { action: "CordonNode" }],
     });
     const refused = pass(found(policy, { targetState: aTargetState({ revisions: [aRevision(2, 3600)] }) }));
     expect(refused.status.mitigations?.map((m) => [m.action, m.state, m.reason])).toEqual([
       ["Rollback", "Refused", "NoHealthyRevision"],
-      ["Restart", "Refused", "ActionNotSupported"],
+      ["CordonNode", "Refused", "ActionNotAllowed"],
     ]);
     expect(refused.status.result).toBe("Recommended");
   });

@@ -4,7 +4,7 @@
  */
 import type { Finding, MemoryInvestigation } from "../../api/memoryinvestigation.ts";
 import type { Mitigation } from "../../api/memorypolicy.ts";
-import type { MitigationRecord } from "../../api/mitigation.ts";
+import type { MitigationRecord, ValueChange } from "../../api/mitigation.ts";
 import type { Reason } from "../../api/reasons.ts";
 import type { Action, Errand, Refusal } from "../actions.ts";
 import type { EffectivePolicy, Observation, RevisionView, TargetKind, TargetState } from "../observation.ts";
@@ -42,7 +42,7 @@ export interface MitigationGuard {
 /** What is written down of an action: what it changes, from what to what, and how that is done and undone by hand. */
 export type Facts = Pick<
   MitigationRecord,
-  "target" | "before" | "after" | "why" | "command" | "patch" | "undoCommand" | "undoPatch"
+  "target" | "before" | "after" | "changes" | "why" | "command" | "patch" | "undoCommand" | "undoPatch"
 >;
 
 type Texts = Readonly<Record<string, string>>;
@@ -77,6 +77,9 @@ export type Standing =
   | { readonly at: "Other"; readonly reason: Reason; readonly message: string }
   | {
       readonly at: "Before";
+      /** Some of what is to be changed shows the change, some does not. */
+      readonly partly?: boolean;
+      readonly changes?: readonly ValueChange[];
       /** The thing bears our mark, so it had been done, and somebody has put it back. */
       readonly marked: boolean;
       /** What is there, such as `The template of thumbs-h2`. */
@@ -87,6 +90,7 @@ export type Standing =
       readonly at: "After";
       /** All of its course was seen. */
       readonly ended: boolean;
+      readonly changes?: readonly ValueChange[];
       /** For people: what it came to, or how far it is. */
       readonly message: string;
       /** Its course will not end by itself. */
@@ -105,9 +109,13 @@ export interface Remedy {
   /** What would be done as things stand. */
   readonly propose: (entry: Entry, state: TargetState) => Proposal;
   /** How the world stands beside the record; `uid` is the investigation's, as marks name it. */
-  readonly stand: (seen: Observation, record: MitigationRecord, uid: string) => Standing;
+  readonly stand: (seen: Observation, record: MitigationRecord, uid: string, now: Date) => Standing;
   /** The act, with what it rests on. Throws TypeError on a record without its facts. */
   readonly act: (record: MitigationRecord, errand: Errand, mitigation: Mitigation | undefined) => Action;
+  /** The record of putting it back: what it changed, the other way round. Or why there is nothing to put back. */
+  readonly reverse: (record: MitigationRecord) => MitigationRecord | Refusal;
+  /** Why pods must not be lost now by putting it back; undefined: none are, or they may be. */
+  readonly undoGuards: readonly ((state: TargetState) => Refusal | undefined)[];
 }
 
 export function refusal(reason: Reason, message: string): Refusal {
@@ -117,6 +125,11 @@ export function refusal(reason: Reason, message: string): Refusal {
 /** The workload as it was read; undefined where it was not. */
 export function targetOf({ seen }: Pick<Course, "seen">): TargetState | undefined {
   return seen.targetState === undefined || "problem" in seen.targetState ? undefined : seen.targetState;
+}
+
+/** Of an object that a GitOps controller may own. */
+export function touchedOf({ labels, annotations }: Touched): Touched {
+  return { labels, annotations };
 }
 
 /** What every record says of the workload. */

@@ -14,14 +14,23 @@ import {
   currentRevision,
   refusal,
   targetFacts,
+  touchedOf,
   type Entry,
   type Facts,
   type MitigationQuestion,
   type Proposal,
   type Remedy,
 } from "./remedy.ts";
-import { disruptionBudget, rolloutHeld, rolloutInProgress, tooFewReady } from "./rolloutguards.ts";
-import { ROLLS_OUT, standsTemplate, templateAction, templateFacts, undoCommand } from "./templatechange.ts";
+import { disruptionBudget, rolloutHeld, rolloutInProgress, tooFewReady, UNDO_ROLLOUT } from "./rolloutguards.ts";
+import {
+  reverseTemplate,
+  revisionAfter,
+  ROLLS_OUT,
+  standsTemplate,
+  templateAction,
+  templateFacts,
+  undoCommand,
+} from "./templatechange.ts";
 
 /** When a policy says nothing about it. */
 const HEALTHY_FOR = "10m";
@@ -71,7 +80,7 @@ function unhealthyMarks(seen: Observation): ReadonlyMap<string, string> {
     if (revision !== undefined) marks.set(revision, `a container of it was killed at ${time}`);
   }
   for (const record of seen.investigations.flatMap((i) => i.status?.mitigations ?? [])) {
-    if (record.action === "Rollback" && record.before !== undefined && record.intended !== undefined)
+    if (record.action === "Rollback" && record.before?.revision !== undefined && record.intended !== undefined)
       marks.set(record.before.revision, `it was rolled away from at ${record.intended}`);
   }
   return marks;
@@ -107,8 +116,7 @@ function servedMs(revision: RevisionView, all: readonly RevisionView[]): number 
 
 function propose(entry: Entry, target: TargetState): Proposal {
   const { current, healthy, why } = chooseRevision(entry.seen, target, entry.mitigation);
-  const { labels, annotations } = target;
-  const base = { current, touched: { labels, annotations } };
+  const base = { current, touched: touchedOf(target) };
   if (healthy === undefined) {
     const blocked = refusal("NoHealthyRevision", `No healthy revision to go back to: ${why}`);
     return { ...base, words: "", blocked };
@@ -152,7 +160,10 @@ function proposalStale({ record, proposal }: MitigationQuestion): Refusal | unde
   const after = proposal?.facts?.after;
   if (record?.after === undefined || after === undefined) return undefined;
   if (record.after.templateHash === after.templateHash) return undefined;
-  return refusal("ProposalStale", `Revision ${record.after.revision} was proposed; it would be ${after.revision} now`);
+  return refusal(
+    "ProposalStale",
+    `Revision ${record.after.revision ?? ""} was proposed; it would be ${after.revision ?? ""} now`,
+  );
 }
 
 export const rollback: Remedy = {
@@ -168,6 +179,7 @@ export const rollback: Remedy = {
       going: ({ after }) => `going back to ${after?.revision ?? ""}`,
       ended: ({ before, after }) => `went back from ${before?.revision ?? ""} to ${after?.revision ?? ""}`,
     }),
-  act: (record, errand) =>
-    templateAction(record, errand, { revision: record.after?.revision ?? "", uid: record.after?.uid ?? "" }),
+  act: (record, errand) => templateAction(record, errand, revisionAfter(record)),
+  reverse: reverseTemplate,
+  undoGuards: UNDO_ROLLOUT,
 };

@@ -62,3 +62,21 @@ export function belowBudgets(state: TargetState): Refusal | undefined {
   }
   return undefined;
 }
+
+/** A cure may cost the pod that is held for evidence; what only eases the trouble may not. An isolated pod is nobody's, and in no danger. */
+export function heldPod({ investigation, mitigation: { action } }: MitigationQuestion): Refusal | undefined {
+  const { preserved } = investigation.status ?? {};
+  if (preserved?.how !== "Hold" || preserved.state === "Released" || preserved.state === "Lost") return undefined;
+  return refusal(
+    "HeldPod",
+    `Pod ${preserved.pod} is held for evidence, and ${action} would replace it; set spec.release: true when it is no longer needed`,
+  );
+}
+
+/** The two guards of every roll-out that puts something back. */
+export const UNDO_ROLLOUT = [
+  ({ rollout }: TargetState): Refusal | undefined =>
+    rollout.heldBy === undefined ? undefined : refusal("RolloutHeld", rollout.heldBy),
+  (state: TargetState): Refusal | undefined => belowFloor(state, 1),
+  belowBudgets,
+] as const;

@@ -3,11 +3,11 @@
  * runs is told by the hash of the template, how far it is by the workload's own controller. The same for every action that rolls out.
  */
 import type { MitigationRecord, TemplateFacts } from "../../api/mitigation.ts";
-import type { Action, Errand } from "../actions.ts";
+import type { Action, Errand, Refusal } from "../actions.ts";
 import { clip } from "../conditions.ts";
-import { markOf } from "../marks.ts";
+import { bearsMark } from "../marks.ts";
 import type { Observation, RevisionView, TargetKind, TargetState } from "../observation.ts";
-import type { Standing } from "./remedy.ts";
+import { refusal, touchedOf, type MitigationQuestion, type Standing } from "./remedy.ts";
 
 /** The kinds that have a template and roll it out. */
 export const ROLLS_OUT: ReadonlySet<TargetKind> = new Set(["Deployment", "StatefulSet", "DaemonSet"]);
@@ -48,13 +48,12 @@ export function standsTemplate(
   }
   if (state.templateHash === record.after?.templateHash) return rollingOut(state, record, words);
   if (state.templateHash === record.before?.templateHash) {
-    const marked = markOf(state.annotations)?.investigation === uid;
-    const { labels, annotations } = state;
+    const marked = bearsMark(state.annotations, uid, record.action);
     return {
       at: "Before",
       marked,
-      what: `The template of ${record.before.revision}`,
-      touched: { labels, annotations },
+      what: `The template of ${record.before.revision ?? "before"}`,
+      touched: touchedOf(state),
     };
   }
   return {
@@ -91,4 +90,26 @@ export function templateAction(
     before: { templateHash: before.templateHash },
     after: { templateHash: after.templateHash, from },
   };
+}
+
+/** What people were shown is what is meant. */
+export function proposedTemplateStale({ record, proposal }: MitigationQuestion): Refusal | undefined {
+  const after = proposal?.facts?.after;
+  if (record?.target === undefined || after === undefined || record.after?.templateHash === after.templateHash)
+    return undefined;
+  return refusal("ProposalStale", "Another template was proposed than would be rolled out now");
+}
+
+/** Back to the template that was there, by the record that its controller keeps of it. */
+export function reverseTemplate(record: MitigationRecord): MitigationRecord | Refusal {
+  const { before, after } = record;
+  if (before?.revision === undefined || before.uid === undefined || after === undefined)
+    return refusal("NothingToUndo", "Nobody knows which revision was there before");
+  return { ...record, before: after, after: before };
+}
+
+/** The revision that a record's new template is that of. */
+export function revisionAfter({ after }: MitigationRecord): { readonly revision: string; readonly uid: string } {
+  if (after?.revision === undefined || after.uid === undefined) throw new TypeError("A template of no revision");
+  return { revision: after.revision, uid: after.uid };
 }
