@@ -11,7 +11,7 @@ import { isApiError } from "../cluster/errors.ts";
 import type { EventNote } from "../cluster/events.ts";
 import type { TrackedPolicy } from "../cluster/observe.ts";
 import { clustermemorypolicies, memorypolicies } from "../cluster/resources.ts";
-import { policyIdentity } from "../incident/guards.ts";
+import { policyIdentity } from "../incident/budgetguards.ts";
 import { NOTHING_SPENT, policyStatus, policyUse, spentByPolicy, type TriggerFact } from "../incident/policystatus.ts";
 import type { Clock } from "../seams.ts";
 import { equal } from "./samestatus.ts";

@@ -7,7 +7,7 @@ import { durationMs, quantityBytes } from "../api/fields.ts";
 import { DEFAULT_RETENTION, type MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { MemoryPolicySpec } from "../api/memorypolicy.ts";
 import type { EvidenceStore } from "../evidence/store.ts";
-import { policyIdentity } from "../incident/guards.ts";
+import { policyIdentity } from "../incident/budgetguards.ts";
 import type { Clock } from "../seams.ts";
 
 /** Why a pack was deleted. Expired: its time was over. PolicyFull: `retention.maxBytes`. StoreFull: others needed the room. */

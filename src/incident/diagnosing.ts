@@ -5,7 +5,7 @@ import type { CollectingStep } from "./collecting.ts";
 import { timeText, type Fact } from "./conditions.ts";
 import type { Observation } from "./observation.ts";
 import type { PreservationStep } from "./preservation.ts";
-import { findingText, remedy } from "./remedy.ts";
+import { actOnFinding, findingText } from "./outcome.ts";
 import { end, fact, progress, type Common, type Step } from "./step.ts";
 
 export function diagnose(
@@ -55,7 +55,7 @@ export function diagnose(
     inconclusive ? "Inconclusive" : "Diagnosed",
     findingText(finding),
   );
-  if (!inconclusive) return remedy(seen, known, common, [...facts, told], preserving, collecting);
+  if (!inconclusive) return actOnFinding(seen, known, common, [...facts, told], preserving, collecting);
   return end(known, common, [...facts, told], "Inconclusive", told.reason, told.message, preserving, collecting);
 }
 

@@ -13,11 +13,12 @@ import { takenUp, underWay } from "./mitigation.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
 import { policyFor } from "./policy.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
-import { remedy } from "./remedy.ts";
+import { actOnFinding } from "./outcome.ts";
 import { reportsFor } from "./reports.ts";
-import { validating } from "./validation.ts";
 import { draft, end, fact, progress, stalled, withEntries, type InvestigationPlan, type Step } from "./step.ts";
 import { planDeletion, planUpkeep, standingStill, withoutPolicy } from "./upkeep.ts";
+import { askedUndo } from "./undo.ts";
+import { validating } from "./validation.ts";
 
 export interface Plan {
   readonly investigations: readonly InvestigationPlan[];
@@ -100,8 +101,10 @@ function planOne(
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
-    if (underWay(counted)?.state === "RollingOut" || validating(counted))
-      return remedy(seen, counted, { policy: undefined, now }, []);
+    const followed =
+      underWay(counted)?.state === "RollingOut" || validating(counted) || askedUndo(counted) !== undefined;
+    if (followed && endedAt(investigation) === undefined)
+      return actOnFinding(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
     return withoutPolicy(seen, counted, policy, now);
   }
@@ -148,7 +151,7 @@ function killEntry(kill: Kill): TimelineEntry {
 function planActive(seen: Observation, given: MemoryInvestigation, policy: EffectivePolicy, now: Date): Step {
   const investigation = goesOn(given);
   // With the finding in status the evidence has done its work: the pack may be gone.
-  if (investigation.status?.finding !== undefined) return remedy(seen, investigation, { policy, now }, []);
+  if (investigation.status?.finding !== undefined) return actOnFinding(seen, investigation, { policy, now }, []);
   const preserving = planPreservation(seen, investigation, policy, now);
   const kept = withPreserved(investigation, preserving);
   const common = { policy, now };

@@ -2,7 +2,7 @@
 import { POLICY_CONDITION_TYPES, type PolicyConditionType, type PolicyStatus } from "../api/memorypolicy.ts";
 import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import { withFacts, type Fact } from "./conditions.ts";
-import { policyIdentity } from "./guards.ts";
+import { policyIdentity } from "./budgetguards.ts";
 import { endedAt } from "./intake.ts";
 import type { Observation, PolicyView } from "./observation.ts";
 

@@ -6,10 +6,11 @@ import { planMitigation, type MitigationStep } from "./mitigation.ts";
 import type { Observation } from "./observation.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
 import { end, fact, progress, type Common, type Step, type StepParts } from "./step.ts";
+import { askedUndo, planUndo } from "./undo.ts";
 import { planValidation, validating, type ValidationStep } from "./validation.ts";
 
 /** Does something about the finding that status has, or says why not; what is kept for evidence is looked after meanwhile. */
-export function remedy(
+export function actOnFinding(
   seen: Observation,
   investigation: MemoryInvestigation,
   common: Common,
@@ -23,7 +24,13 @@ export function remedy(
       ? planPreservation(seen, investigation, common.policy, common.now)
       : undefined;
   const kept = keeping === undefined ? investigation : withPreserved(investigation, keeping);
-  const mitigating = planMitigation({ seen, investigation: kept, finding, now: common.now }, common.policy);
+  const course = { seen, investigation: kept, finding, now: common.now };
+  const undo = askedUndo(kept);
+  // Once it is answered the next pass goes on from there.
+  const mitigating: MitigationStep =
+    undo === undefined
+      ? planMitigation(course, common.policy)
+      : { againMs: 0, ...planUndo(course, undo), outcome: "Working" };
   const known: MemoryInvestigation = {
     ...kept,
     status: {

@@ -2,27 +2,40 @@
  * Which revision would a workload be rolled back to, and what would that be by hand? The newest one that was healthy as far as anybody
  * knows, never simply the previous one; why the others are not taken is part of the answer.
  */
-import { durationMs } from "../api/fields.ts";
-import type { Kill, MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import type { Mitigation } from "../api/memorypolicy.ts";
-import type { MitigationRecord, TemplateFacts } from "../api/mitigation.ts";
-import { clip } from "./conditions.ts";
-import { shownKills } from "./intake.ts";
-import type { Observation, RevisionView, TargetState } from "./observation.ts";
-import { patchText, templatePatch } from "./templates.ts";
-
-/** Kinds of kills that speak against a revision. Evictions and kills for lack of memory on the node are the node's doing. */
-const ITS_OWN: ReadonlySet<Kill["classification"]> = new Set([
-  "ContainerKilled",
-  "ChildKilled",
-  "PodLimit",
-  "Unconfirmed",
-]);
+import { durationMs } from "../../api/fields.ts";
+import type { Mitigation } from "../../api/memorypolicy.ts";
+import type { Refusal } from "../actions.ts";
+import { clip } from "../conditions.ts";
+import { shownKills } from "../intake.ts";
+import type { Observation, RevisionView, TargetState } from "../observation.ts";
+import { isOwnKill, ownKills } from "../ownkills.ts";
+import { patchText, templatePatch } from "../templates.ts";
+import {
+  currentRevision,
+  refusal,
+  targetFacts,
+  touchedOf,
+  type Entry,
+  type Facts,
+  type MitigationQuestion,
+  type Proposal,
+  type Remedy,
+} from "./remedy.ts";
+import { disruptionBudget, rolloutHeld, rolloutInProgress, tooFewReady, UNDO_ROLLOUT } from "./rolloutguards.ts";
+import {
+  reverseTemplate,
+  revisionAfter,
+  ROLLS_OUT,
+  standsTemplate,
+  templateAction,
+  templateFacts,
+  undoCommand,
+} from "./templatechange.ts";
 
 /** When a policy says nothing about it. */
 const HEALTHY_FOR = "10m";
 
-export interface RollbackChoice {
+interface RollbackChoice {
   /** The revision whose template the workload has now; undefined while its controller has made none. */
   readonly current: RevisionView | undefined;
   /** The newest revision that was healthy. */
@@ -31,14 +44,9 @@ export interface RollbackChoice {
   readonly why: string;
 }
 
-/** Kills that are the doing of what was killed, by revision as the pods name it; undefined where nobody knows the revision. */
-export function ownKills(investigation: MemoryInvestigation): readonly Kill[] {
-  return (investigation.status?.kills ?? []).filter((kill) => ITS_OWN.has(kill.classification));
-}
-
 /** @param seen a snapshot with the target's state */
-export function chooseRevision(seen: Observation, target: TargetState, mitigation: Mitigation): RollbackChoice {
-  const current = target.revisions.find((revision) => revision.templateHash === target.templateHash);
+function chooseRevision(seen: Observation, target: TargetState, mitigation: Mitigation): RollbackChoice {
+  const current = currentRevision(target);
   const earlier = target.revisions
     .filter((revision) => revision.templateHash !== target.templateHash)
     .toSorted((a, b) => (b.number ?? -1) - (a.number ?? -1) || b.created.localeCompare(a.created));
@@ -67,15 +75,12 @@ export function chooseRevision(seen: Observation, target: TargetState, mitigatio
 /** Revisions that were killed, or that were rolled away from, as their pods and records name them, with the reason. */
 function unhealthyMarks(seen: Observation): ReadonlyMap<string, string> {
   const marks = new Map<string, string>();
-  const kills = [
-    ...seen.investigations.flatMap(ownKills),
-    ...shownKills(seen).filter((k) => ITS_OWN.has(k.classification)),
-  ];
+  const kills = [...seen.investigations.flatMap(ownKills), ...shownKills(seen).filter(isOwnKill)];
   for (const { revision, time } of kills) {
     if (revision !== undefined) marks.set(revision, `a container of it was killed at ${time}`);
   }
   for (const record of seen.investigations.flatMap((i) => i.status?.mitigations ?? [])) {
-    if (record.before !== undefined && record.intended !== undefined)
+    if (record.action === "Rollback" && record.before?.revision !== undefined && record.intended !== undefined)
       marks.set(record.before.revision, `it was rolled away from at ${record.intended}`);
   }
   return marks;
@@ -109,47 +114,72 @@ function servedMs(revision: RevisionView, all: readonly RevisionView[]): number 
   return Math.min(...next) - from;
 }
 
+function propose(entry: Entry, target: TargetState): Proposal {
+  const { current, healthy, why } = chooseRevision(entry.seen, target, entry.mitigation);
+  const base = { current, touched: touchedOf(target) };
+  if (healthy === undefined) {
+    const blocked = refusal("NoHealthyRevision", `No healthy revision to go back to: ${why}`);
+    return { ...base, words: "", blocked };
+  }
+  if (current === undefined) return { ...base, words: "" };
+  const words = `to go back from ${current.name} to ${healthy.name}`;
+  return { ...base, words, facts: { ...rollbackFacts(entry.seen.key.namespace, target, current, healthy), why } };
+}
+
 /** What status shows of the change, ready for people and bots. */
-export function rollbackFacts(
-  namespace: string,
-  target: TargetState,
-  before: RevisionView,
-  after: RevisionView,
-): Pick<MitigationRecord, "target" | "before" | "after" | "command" | "patch" | "undoCommand" | "undoPatch"> {
-  const { kind, name, uid, resourceVersion, generation } = target;
+function rollbackFacts(namespace: string, target: TargetState, before: RevisionView, after: RevisionView): Facts {
   const patch = patchText(templatePatch(before.template, after.template));
   const undoPatch = patchText(templatePatch(after.template, before.template));
+  const command = undoCommand(namespace, target, after.number);
+  const back = undoCommand(namespace, target, before.number);
   return {
-    target: { kind, name, uid, resourceVersion, generation },
+    target: targetFacts(target),
     before: templateFacts(before),
     after: templateFacts(after),
-    ...commands(namespace, target, before, after),
+    ...(command === undefined ? {} : { command }),
+    ...(back === undefined ? {} : { undoCommand: back }),
     ...(patch === undefined ? {} : { patch }),
     ...(undoPatch === undefined ? {} : { undoPatch }),
   };
 }
 
-function templateFacts(revision: RevisionView): TemplateFacts {
-  return {
-    revision: revision.name,
-    uid: revision.uid,
-    ...(revision.number === undefined ? {} : { number: revision.number }),
-    templateHash: revision.templateHash,
-    images: revision.images.slice(0, 16).map((image) => clip(image, 512)),
-  };
+function onsetBeforeRollout({ investigation, proposal }: MitigationQuestion): Refusal | undefined {
+  const current = proposal?.current;
+  if (current === undefined) return undefined;
+  const other = ownKills(investigation).find(
+    ({ revision }) => revision !== undefined && !current.marks.includes(revision),
+  );
+  if (other === undefined) return undefined;
+  return refusal(
+    "OnsetBeforeRollout",
+    `A container of revision ${other.revision ?? ""} was killed as well, at ${other.time}; ${current.name} did not bring it`,
+  );
 }
 
-/** The revision that is left keeps its number; the one that is taken up gets a new one. */
-function commands(
-  namespace: string,
-  target: TargetState,
-  before: RevisionView,
-  after: RevisionView,
-): Pick<MitigationRecord, "command" | "undoCommand"> {
-  const undo = (revision: RevisionView): string =>
-    `kubectl -n ${namespace} rollout undo ${target.kind.toLowerCase()}/${target.name} --to-revision=${revision.number ?? ""}`;
-  return {
-    ...(after.number === undefined ? {} : { command: undo(after) }),
-    ...(before.number === undefined ? {} : { undoCommand: undo(before) }),
-  };
+function proposalStale({ record, proposal }: MitigationQuestion): Refusal | undefined {
+  const after = proposal?.facts?.after;
+  if (record?.after === undefined || after === undefined) return undefined;
+  if (record.after.templateHash === after.templateHash) return undefined;
+  return refusal(
+    "ProposalStale",
+    `Revision ${record.after.revision ?? ""} was proposed; it would be ${after.revision ?? ""} now`,
+  );
 }
+
+export const rollback: Remedy = {
+  kinds: ROLLS_OUT,
+  begun: "RollingBack",
+  done: "RolledBack",
+  stuck: "RolloutStuck",
+  never: [rolloutHeld, onsetBeforeRollout, proposalStale],
+  wait: [rolloutInProgress, tooFewReady, disruptionBudget],
+  propose,
+  stand: (seen, record, uid) =>
+    standsTemplate(seen, record, uid, {
+      going: ({ after }) => `going back to ${after?.revision ?? ""}`,
+      ended: ({ before, after }) => `went back from ${before?.revision ?? ""} to ${after?.revision ?? ""}`,
+    }),
+  act: (record, errand) => templateAction(record, errand, revisionAfter(record)),
+  reverse: reverseTemplate,
+  undoGuards: UNDO_ROLLOUT,
+};
