@@ -95,8 +95,9 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const pods = podsOf(key, target, replicaSets, stores, new Set(investigations.map((i) => i.metadata.uid)));
   const policies = policyQuestion(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
-  const mitigating = investigations.some((i) => mayMitigate(i, policies));
-  const targetState = mitigating ? await readTargetState(api, key, besideOf(investigations, policies)) : undefined;
+  const acting = investigations.filter((i) => mayMitigate(i, policies));
+  const mitigating = acting.length > 0;
+  const targetState = mitigating ? await readTargetState(api, key, besideOf(acting, policies)) : undefined;
 
   return {
     key,
@@ -184,8 +185,9 @@ function besideOf(
   investigations: readonly MemoryInvestigation[],
   { effective, named }: { effective: Observation["policy"]; named: Record<string, EffectivePolicy> },
 ): BesideQuestion {
-  const policies = [...("problem" in effective ? [] : [effective]), ...Object.values(named)];
-  const throttles = policies.flatMap(({ spec }) => (spec.mitigate ?? []).flatMap(({ throttle }) => throttle ?? []));
+  const policies = investigations.map((one) => policyFor({ policy: effective, namedPolicies: named }, one));
+  const entries = policies.flatMap((policy) => ("problem" in policy ? [] : (policy.spec.mitigate ?? [])));
+  const throttles = entries.flatMap(({ throttle }) => throttle ?? []);
   const changes = investigations.flatMap((i) => (i.status?.mitigations ?? []).flatMap((m) => m.changes ?? []));
   const configMaps = [
     ...throttles.flatMap(({ configMap }) => configMap?.name ?? []),

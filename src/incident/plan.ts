@@ -128,7 +128,8 @@ function planOne(
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
-    if (underWay(counted)?.state === "RollingOut") return remedy(seen, counted, { policy: undefined, now }, []);
+    const followed = underWay(counted)?.state === "RollingOut" || askedUndo(counted) !== undefined;
+    if (followed && endedAt(investigation) === undefined) return remedy(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
     return stalled(counted, now, policy.problem, policy.message);
   }
