@@ -20,6 +20,8 @@ const WAIT_MS = 10 * 60_000;
 const ROLLOUT_MS = 15 * 60_000;
 /** How soon a guard that said "not yet" is asked again. */
 const AGAIN_MS = 10_000;
+/** What is changed may be something that nobody watches, so the change is looked for soon. */
+const SOON_MS = 1_000;
 /** How often a roll-out is looked at beside what the watch tells. */
 const WATCH_MS = 5_000;
 
@@ -300,7 +302,7 @@ function act(
     const { intended: _intended, approvedBy: _leave, ...rest } = refused(question, answer);
     return replaced(course, rest, "Working");
   }
-  return { ...working(course, record, record.message), actions: [action] };
+  return { ...working(course, record, record.message), actions: [action], againMs: SOON_MS };
 }
 
 /** Of what is half done the rest is done as it was written down: only those are asked whom a half-done change concerns. */
@@ -311,7 +313,7 @@ function actOnTheRest(
   action: Action,
 ): MitigationStep {
   const answer = firstRefusal({ ...question, proposal: undefined }, guardsOf(undefined));
-  if (answer === undefined) return { ...working(course, record, record.message), actions: [action] };
+  if (answer === undefined) return { ...working(course, record, record.message), actions: [action], againMs: SOON_MS };
   if (answer.means === "NotYet") return working(course, record, answer.message);
   return over(course, record, "Failed", answer.reason, `It was done in part: ${answer.message}`);
 }

@@ -16,6 +16,8 @@ const WAIT_MS = 10 * 60_000;
 /** A course that takes longer is given up on. */
 const COURSE_MS = 15 * 60_000;
 const AGAIN_MS = 5_000;
+/** What is put back may be something that nobody watches, so the change is looked for soon. */
+const SOON_MS = 1_000;
 
 export interface UndoRequest {
   readonly action: MitigationAction;
@@ -163,7 +165,7 @@ function act(
     const notices: Notice[] = [{ type: "Normal", reason: "Undoing", message, also: ["Target"] }];
     return { ...working(course, record, next, 0), notices };
   }
-  return { ...working(course, record, next, AGAIN_MS), actions: [action] };
+  return { ...working(course, record, next, SOON_MS), actions: [action] };
 }
 
 function takesItsCourse(

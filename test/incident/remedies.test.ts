@@ -17,6 +17,7 @@ import type {
   TargetState,
 } from "../../src/incident/observation.ts";
 import { plan } from "../../src/incident/plan.ts";
+import { planUndo } from "../../src/incident/undo.ts";
 import { mountedKeys } from "../../src/incident/remedies/configmapmounts.ts";
 import { questionOf } from "../../src/incident/remedies/remedies.ts";
 import type { MitigationQuestion } from "../../src/incident/remedies/remedy.ts";
@@ -763,6 +764,38 @@ describe("escalation", () => {
   });
 });
 
+test("a validation puts back by itself, and the next action is asked", () => {
+  const first = pass(found([REPLICAS, ENV]));
+  const done = pass({ ...first.seen, ...scaled(2, 2) }, later(5));
+  const request = { action: "Throttle", finding: "3f9c0a1b2c4d", by: "Validation" } as const;
+  const step = (seen: Observation, seconds: number) => {
+    const [investigation] = seen.investigations;
+    if (investigation === undefined) throw new Error("no investigation");
+    const next = planUndo({ seen, investigation, now: later(seconds) }, request);
+    const status = { ...investigation.status, mitigations: [...next.records] };
+    return { ...next, seen: { ...seen, investigations: [{ ...investigation, status }] } };
+  };
+  const intent = step(done.seen, 60);
+  expect([intent.outcome, intent.actions]).toEqual(["Working", []]);
+  const acting = step(intent.seen, 61);
+  expect(acting.actions).toMatchObject([{ kind: "SetValues", purpose: "Undo" }]);
+  const undone = step({ ...acting.seen, targetState: target() }, 62);
+  expect([undone.outcome, undone.records[0]?.undo?.askedBy]).toEqual(["Undone", "Validation"]);
+  expect([step(undone.seen, 63).outcome, step(undone.seen, 63).actions]).toEqual(["Undone", []]);
+  const { result: _result, ...going } = undone.seen.investigations[0]?.status ?? {};
+  const policy = aPolicy("Enforce", { preserve: { strategy: "None" }, mitigate: [REPLICAS, RESTART] });
+  const on = {
+    ...undone.seen,
+    policy,
+    investigations: undone.seen.investigations.map((i) => ({ ...i, status: going })),
+  };
+  expect(states(pass(on, later(64)))).toEqual(["Throttle Undone Undone", "Restart Intended Restarting"]);
+  expect(planUndo({ seen: on, investigation: anInvestigation("x"), now: NOW }, request)).toMatchObject({
+    outcome: "Refused",
+    fact: { reason: "NothingToUndo" },
+  });
+});
+
 describe("putting back", () => {
   const doneReplicas = (): Pass => {
     const first = pass(found([REPLICAS]));
@@ -819,6 +852,25 @@ describe("putting back", () => {
     expect(pass({ ...asking, policy }, later(60)).records[0]?.undo?.state).toBe("Intended");
   });
 
+  test("of an investigation that still goes on is done as well, also when its policy is gone, and nothing is done after it", () => {
+    const { seen } = doneReplicas();
+    const going = seen.investigations.map((i) => {
+      const { result: _result, ...status } = i.status ?? {};
+      return { ...i, status };
+    });
+    const policy = { problem: "NoPolicy", message: "none" } as const;
+    for (const over of [{}, { policy }]) {
+      const intent = pass({ ...undo({ ...seen, investigations: going }, "Throttle"), ...over }, later(60));
+      expect([intent.records[0]?.undo?.state, intent.status.result]).toEqual(["Intended", undefined]);
+      const acting = pass(intent.seen, later(61));
+      expect(acting.actions).toMatchObject([{ purpose: "Undo" }]);
+      const undone = pass({ ...acting.seen, targetState: target() }, later(62));
+      expect(undone.records[0]?.state).toBe("Undone");
+      const after = pass({ ...undone.seen, policy: seen.policy }, later(63));
+      expect([after.actions, after.status.result, after.mitigated]).toEqual([[], "Recommended", "False Undone"]);
+    }
+  });
+
   test("of a roll-out waits for the pods that must remain, and is given up after ten minutes", () => {
     const first = pass(found([ENV]));
     const done = pass({ ...first.seen, ...withTemplate(ENV_EDIT)() }, later(5));
@@ -852,7 +904,14 @@ describe("putting back", () => {
     ]);
     const late = pass(rolling.seen, later(62 + 901));
     expect(late.records[0]?.undo).toMatchObject({ state: "Failed", reason: "UndoStuck" });
-    expect(pass({ ...rolling.seen, targetState: target() }, later(64)).records[0]?.state).toBe("Undone");
+    const undone = pass({ ...rolling.seen, targetState: target() }, later(64));
+    expect(undone.records[0]?.state).toBe("Undone");
+    // Whoever put it back does not want it again.
+    expect(reasonOf(ROLLBACK)).toBeUndefined();
+    const remembered = undone.seen.investigations.map((i) => ({ ...i, metadata: { ...i.metadata, uid: "uid-old" } }));
+    const seen = { investigations: [...found([]).investigations, ...remembered] };
+    expect(answerTo(ROLLBACK, seen)).toMatchObject({ reason: "NoHealthyRevision" });
+    expect(answerTo(ROLLBACK, seen)?.message).toMatch(/thumbs-h1: a roll-back to it was put back/);
   });
 });
 

@@ -72,16 +72,19 @@ function chooseRevision(seen: Observation, target: TargetState, mitigation: Miti
   return { current, healthy: undefined, why: clip(why, 1024) };
 }
 
-/** Revisions that were killed, or that were rolled away from, as their pods and records name them, with the reason. */
+/** Revisions that were killed, that were rolled away from, or from which a roll-back was undone, as their pods and records name them, with the reason. */
 function unhealthyMarks(seen: Observation): ReadonlyMap<string, string> {
   const marks = new Map<string, string>();
   const kills = [...seen.investigations.flatMap(ownKills), ...shownKills(seen).filter(isOwnKill)];
   for (const { revision, time } of kills) {
     if (revision !== undefined) marks.set(revision, `a container of it was killed at ${time}`);
   }
-  for (const record of seen.investigations.flatMap((i) => i.status?.mitigations ?? [])) {
-    if (record.action === "Rollback" && record.before?.revision !== undefined && record.intended !== undefined)
-      marks.set(record.before.revision, `it was rolled away from at ${record.intended}`);
+  const records = seen.investigations.flatMap((i) => i.status?.mitigations ?? []);
+  for (const { state, before, after, intended, since } of records.filter(({ action }) => action === "Rollback")) {
+    if (before?.revision !== undefined && intended !== undefined)
+      marks.set(before.revision, `it was rolled away from at ${intended}`);
+    if (state === "Undone" && after?.revision !== undefined)
+      marks.set(after.revision, `a roll-back to it was put back at ${since}`);
   }
   return marks;
 }
