@@ -7,7 +7,8 @@ import { durationMs, LongDuration } from "./api/fields.ts";
 
 const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
-const Environment = z.object({
+/** What may stand in the environment. The Helm chart takes the same, under the same names. */
+export const Environment = z.object({
   OOMSCOPE_NAMESPACE: z.string().min(1).describe("Namespace of the operator."),
   OOMSCOPE_COLLECTOR_NAMESPACE: z
     .string()

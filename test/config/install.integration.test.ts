@@ -61,7 +61,6 @@ describe("every way to install", () => {
   ])("%s is taken whole, and applied again changes nothing", async (folder) => {
     if (folder === "config/samples") await on("create", "namespace", "media");
     const flags = folder === "config/samples" ? ["-f", folder] : ["-k", folder];
-    await on("apply", "--server-side", "--force-conflicts", "--dry-run=server", ...flags);
     await on("apply", "--server-side", "--force-conflicts", ...flags);
     await expect(on("diff", "--server-side", "--force-conflicts", ...flags)).resolves.toBe("");
   });
