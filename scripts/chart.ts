@@ -24,6 +24,7 @@ const OWN_SETTINGS: ReadonlySet<string> = new Set([
   "OOMSCOPE_EVIDENCE_PORT",
   "OOMSCOPE_EVIDENCE_S3_CREDENTIALS",
   "OOMSCOPE_HEALTH_PORT",
+  "OOMSCOPE_NOTIFY_DIRECTORY",
 ]);
 
 const Settings = z.strictObject(
@@ -64,6 +65,7 @@ export const Values = z.strictObject({
     sizeLimit: z.string().regex(/^[0-9]+(\.[0-9]+)?([KMGT]i?)?$/, "must be a quantity such as 3Gi"),
   }),
   s3: z.strictObject({ secret: Name.describe("Secret with the keys of the bucket.") }),
+  notify: z.strictObject({ secret: z.string().max(253).describe("Secret that says whom to tell; empty: nobody.") }),
   networkPolicy: Switch,
   restricted: Switch,
   prometheus: Switch,

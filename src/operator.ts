@@ -26,6 +26,7 @@ import { createWatches, type Watches } from "./cluster/watches.ts";
 import { bucketUploads } from "./controller/bucket.ts";
 import { createHealthServer } from "./controller/health.ts";
 import { createMetrics } from "./controller/metrics.ts";
+import { notifying } from "./controller/notifying.ts";
 import { createPacks } from "./controller/packs.ts";
 import { readPack } from "./controller/readpack.ts";
 import { reconcile } from "./controller/reconcile.ts";
@@ -204,7 +205,28 @@ async function lead(options: LeadOptions): Promise<void> {
     enqueue: (key) => queue.add(key),
     log,
   });
-  const world = createWorld({ api, watches, store, packs, collector, events, metrics, settings, leadership, clock });
+  const notifier = await notifying({
+    ...options,
+    settings: settings.notify,
+    previousLife: leadership.previousRenewTime,
+    onDelivered: (uid) => {
+      const entry = watches.investigations().find(({ investigation }) => investigation.metadata.uid === uid);
+      if (entry !== undefined) queue.add(world.keyOf(entry));
+    },
+  });
+  const world = createWorld({
+    api,
+    watches,
+    store,
+    packs,
+    collector,
+    events,
+    metrics,
+    settings,
+    leadership,
+    clock,
+    notifier,
+  });
   const queue = createWorkQueue({
     clock,
     random,
@@ -258,7 +280,9 @@ async function lead(options: LeadOptions): Promise<void> {
   await untilAborted(new Promise<never>(() => undefined), done).catch(() => undefined);
 
   log.info({ reason: String(done.reason) }, "Stops");
-  const settled = Promise.all([queue.stop(), server.close()]).then(() => events.flush());
+  const settled = Promise.all([queue.stop(), server.close()]).then(() =>
+    Promise.all([events.flush(), notifier?.stop()]),
+  );
   await options.release(settled);
   await settled;
 }

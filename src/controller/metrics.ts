@@ -10,6 +10,7 @@ export interface Metrics {
   kill(classification: string): void;
   mitigation(action: string, state: string, reason: string): void;
   ended(result: string): void;
+  notified(receiver: string, outcome: string): void;
 }
 
 export function createMetrics(
@@ -57,6 +58,12 @@ export function createMetrics(
     labelNames: ["result"],
     registers,
   });
+  const notifications = new Counter({
+    name: "oomscope_notifications_total",
+    help: "Messages to people, by receiver and what came of them.",
+    labelNames: ["receiver", "outcome"],
+    registers,
+  });
   registry.registerMetric(
     new Gauge({
       name: "oomscope_investigations_active",
@@ -98,5 +105,6 @@ export function createMetrics(
     kill: (classification) => kills.inc({ classification }),
     mitigation: (action, state, reason) => mitigations.inc({ action, state, reason }),
     ended: (result) => results.inc({ result }),
+    notified: (receiver, outcome) => notifications.inc({ receiver, outcome }),
   };
 }

@@ -43,6 +43,7 @@ describe("the chart renders what config/ builds", () => {
     ["default", []],
     ["overlays/restricted", ["--set", "restricted.enabled=true"]],
     ["overlays/two-replicas", ["--set", "replicas=2"]],
+    ["overlays/notify", ["--set", "notify.secret=oomscope-notify"]],
     ["overlays/s3", ["--set-json", `settings=${JSON.stringify(s3)}`]],
   ])("config/%s", async (folder, words) => {
     const [chart, config] = await Promise.all([render(...words), kustomize(`config/${folder}`)]);

@@ -50,6 +50,10 @@ describe("the values", () => {
     expect(settings).toMatchObject({ OOMSCOPE_LOG_LEVEL: "info" });
   });
 
+  test("have only patterns that helm can read: it checks them with Go's regular expressions", () => {
+    expect(read("charts/oomscope/values.schema.json")).not.toMatch(/"pattern": ".*(\\\\u|\(\?[=!<])/);
+  });
+
   test("know each setting of the operator that the chart does not say itself, and no other", () => {
     const template = read("charts/oomscope/templates/operator.yaml");
     const known = Object.keys(Values.shape.settings.shape);
