@@ -1,12 +1,13 @@
 /**
  * Writes what the Helm chart has in common with config/ and with the operator's settings: all templates but the Deployment's, and the schema of
- * the values. `node scripts/chart.ts` writes; with `--check` it writes nothing and exits 1 with the names of the files that differ.
+ * the values; and the dashboard, for both. `node scripts/chart.ts` writes; with `--check` it writes nothing and exits 1 with the names of the files that differ.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { KINDS } from "../src/api/crd.ts";
 import { Environment } from "../src/settings.ts";
+import { dashboardText } from "./dashboard.ts";
 
 const CHART = "charts/oomscope";
 
@@ -69,6 +70,7 @@ export const Values = z.strictObject({
   networkPolicy: Switch,
   restricted: Switch,
   prometheus: Switch,
+  grafana: Switch,
   resources: Anything,
   priorityClassName: z.string().max(253),
   nodeSelector: z.record(z.string(), z.string()),
@@ -178,10 +180,12 @@ function template({ from, when, change = (text) => text }: Source, text: string)
   return `{{- /* Generated from ${from} by \`make generate\`. Do not edit. */}}\n${switched}`;
 }
 
-/** Every generated file of the chart: its path from the root of the repository, and its text. */
+/** Every generated file: its path from the root of the repository, and its text. */
 export function chartFiles(read: (path: string) => string): ReadonlyMap<string, string> {
   const files = new Map<string, string>([[`${CHART}/values.schema.json`, valuesSchema()]]);
   for (const source of SOURCES) files.set(`${CHART}/${source.to}`, template(source, read(source.from)));
+  files.set("config/grafana/oomscope.json", dashboardText());
+  files.set(`${CHART}/files/dashboard.json`, dashboardText());
   files.set(`${CHART}/files/observe-everything.yaml`, read("config/policies/observe-everything.yaml"));
   return files;
 }

@@ -59,6 +59,11 @@ describe("the chart renders what config/ builds", () => {
     expect(comparable(monitoring)).toEqual(comparable(config));
   });
 
+  test("config/grafana", async () => {
+    const [chart, config] = await Promise.all([render("--set", "grafana.enabled=true"), kustomize("config/grafana")]);
+    expect(comparable(chart.filter(({ kind }) => kind === "ConfigMap"))).toEqual(comparable(config));
+  });
+
   test("in other namespaces nothing points to those of config/", async () => {
     const text = await helm(
       "template",

@@ -22,6 +22,7 @@ test("whatever else stands in the chart is written by hand, and known here", () 
   expect(there.filter((path) => !files.has(path)).toSorted()).toEqual([
     "charts/oomscope/Chart.yaml",
     "charts/oomscope/templates/NOTES.txt",
+    "charts/oomscope/templates/grafana.yaml",
     "charts/oomscope/templates/operator.yaml",
     "charts/oomscope/values.yaml",
   ]);
