@@ -28,12 +28,14 @@ node_modules/.package-lock.json: package.json package-lock.json
 deps: node_modules/.package-lock.json ## Install the packages that the project needs.
 
 .PHONY: generate
-generate: deps ## Make everything that is generated: CRDs and the tables of docs/spec.
+generate: deps ## Make everything that is generated: CRDs, the tables of docs/spec, the Helm chart.
 	node src/api/generate.ts
+	node scripts/chart.ts
 
 .PHONY: verify
 verify: deps ## Fail when something generated is stale, or types, lint, format or dead code complain.
 	node src/api/generate.ts --check
+	node scripts/chart.ts --check
 	tsc -p tsconfig.json --noEmit
 	oxlint --type-aware --deny-warnings
 	oxfmt --check

@@ -17,7 +17,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           setupFiles: ["test/support/fastcheck.setup.ts"],
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.{integration,e2e,chaos,browser,promtool}.test.ts"],
+          exclude: ["test/**/*.{integration,e2e,chaos,browser,promtool,helm}.test.ts"],
         },
       },
       {
@@ -58,8 +58,12 @@ export default defineConfig({
         test: { name: "browser", include: ["test/**/*.browser.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
       },
       {
-        // With the real promtool; not part of `make test`, because its build takes minutes.
+        // With the real promtool and Prometheus; not part of `make test`, because their build takes minutes.
         test: { name: "alerts", include: ["test/**/*.promtool.test.ts"], testTimeout: 60_000 },
+      },
+      {
+        // With the real helm and a real kube-apiserver; not part of `make test`, because helm's build takes minutes.
+        test: { name: "helm", include: ["test/**/*.helm.test.ts"], testTimeout: 120_000, hookTimeout: 120_000 },
       },
       {
         // Minutes of faults on the real node; not part of `make test`.

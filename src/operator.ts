@@ -27,6 +27,7 @@ import { createWatches, type Watches } from "./cluster/watches.ts";
 import { bucketUploads } from "./controller/bucket.ts";
 import { createHealthServer } from "./controller/health.ts";
 import { createMetrics } from "./controller/metrics.ts";
+import { notifying } from "./controller/notifying.ts";
 import { createPacks } from "./controller/packs.ts";
 import { comparePacks, readPack } from "./controller/readpack.ts";
 import { reconcile } from "./controller/reconcile.ts";
@@ -242,6 +243,15 @@ async function lead(options: LeadOptions): Promise<void> {
   const enqueue = (key: string): void => queue.add(key);
   const { sampler, reports } = createPolicyWork({ api, watches, events, exemptNamespaces, enqueue, clock, log });
   const alarm: Sampler["alarm"] = (key) => sampler.alarm(key);
+  const notifier = await notifying({
+    ...options,
+    settings: settings.notify,
+    previousLife: leadership.previousRenewTime,
+    onDelivered: (uid) => {
+      const entry = watches.investigations().find(({ investigation }) => investigation.metadata.uid === uid);
+      if (entry !== undefined) queue.add(world.keyOf(entry));
+    },
+  });
   const world = createWorld({
     api,
     watches,
@@ -254,6 +264,7 @@ async function lead(options: LeadOptions): Promise<void> {
     leadership,
     clock,
     alarm,
+    notifier,
   });
   const queue = createWorkQueue({
     clock,
@@ -309,7 +320,9 @@ async function lead(options: LeadOptions): Promise<void> {
   await untilAborted(new Promise<never>(() => undefined), done).catch(() => undefined);
 
   log.info({ reason: String(done.reason) }, "Stops");
-  const settled = Promise.all([queue.stop(), server.close()]).then(() => events.flush());
+  const settled = Promise.all([queue.stop(), server.close()]).then(() =>
+    Promise.all([events.flush(), notifier?.stop()]),
+  );
   await options.release(settled);
   await settled;
 }

@@ -4,10 +4,12 @@
  */
 import { z } from "zod";
 import { durationMs, LongDuration } from "./api/fields.ts";
+import { MESSAGE_KINDS, type MessageKind } from "./notify/messages.ts";
 
 const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
-const Environment = z.object({
+/** What may stand in the environment. The Helm chart takes the same, under the same names. */
+export const Environment = z.object({
   OOMSCOPE_NAMESPACE: z.string().min(1).describe("Namespace of the operator."),
   OOMSCOPE_COLLECTOR_NAMESPACE: z
     .string()
@@ -73,6 +75,28 @@ const Environment = z.object({
     .positive()
     .default(20 * 2 ** 30)
     .describe("All packs in the bucket together; beyond it the oldest are deleted."),
+  OOMSCOPE_NOTIFY_DIRECTORY: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Folder of a mounted Secret that says whom to tell: files slack-url, webhook-url, alertmanager-url. Unset: nobody is told, and the other NOTIFY settings mean nothing.",
+    ),
+  OOMSCOPE_NOTIFY_LINK: z
+    .string()
+    .regex(/^https?:\/\/[!-~]{1,1000}$/, "must be an address, with {namespace} and {name} where they belong")
+    .optional()
+    .describe(
+      "A page about an investigation, such as https://grafana.example.com/d/oomscope?var-namespace={namespace}.",
+    ),
+  OOMSCOPE_NOTIFY_MESSAGES: z
+    .string()
+    .regex(
+      new RegExp(`^(${MESSAGE_KINDS.join("|")})(,(${MESSAGE_KINDS.join("|")}))*$`),
+      `must be some of ${MESSAGE_KINDS.join(",")}`,
+    )
+    .default(MESSAGE_KINDS.join(","))
+    .describe("Which messages are sent to slack and webhook, with commas between them."),
   OOMSCOPE_HEALTH_PORT: z.coerce.number().int().min(0).max(65535).default(8080),
   OOMSCOPE_EXEMPT_NAMESPACES: z.string().default("kube-system"),
   OOMSCOPE_WORKERS: z.coerce.number().int().min(1).max(64).default(8),
@@ -94,6 +118,13 @@ export interface S3Settings {
   readonly maxBytes: number;
 }
 
+export interface NotifySettings {
+  /** Path of a folder. */
+  readonly directory: string;
+  readonly link: string | undefined;
+  readonly messages: readonly MessageKind[];
+}
+
 export interface Settings {
   readonly namespace: string;
   readonly collectorNamespace: string;
@@ -113,6 +144,8 @@ export interface Settings {
     /** Undefined: packs lie in the directory only. */
     readonly s3: S3Settings | undefined;
   };
+  /** Undefined: nobody is told. */
+  readonly notify: NotifySettings | undefined;
   readonly healthPort: number;
   /** Namespaces that no policy without a namespaceSelector reaches, the operator's own among them. */
   readonly exemptNamespaces: readonly string[];
@@ -152,6 +185,14 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       audience: env.OOMSCOPE_EVIDENCE_AUDIENCE,
       s3: s3Settings(env),
     },
+    notify:
+      env.OOMSCOPE_NOTIFY_DIRECTORY === undefined
+        ? undefined
+        : {
+            directory: env.OOMSCOPE_NOTIFY_DIRECTORY,
+            link: env.OOMSCOPE_NOTIFY_LINK,
+            messages: env.OOMSCOPE_NOTIFY_MESSAGES.split(",") as MessageKind[],
+          },
     healthPort: env.OOMSCOPE_HEALTH_PORT,
     exemptNamespaces: [
       ...env.OOMSCOPE_EXEMPT_NAMESPACES.split(",")

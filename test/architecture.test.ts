@@ -40,6 +40,7 @@ describe("the walls", () => {
     // The cluster only for the commands that speak to one, and only when they run: see below.
     cli: ["api", "collector", "diagnosis", "evidence", "profile", "report", "cluster", "cli", "seams.ts"],
     cluster: ["api", "context", "incident", "evidence", "cluster", "seams.ts"],
+    notify: ["api", "notify", "seams.ts"],
     controller: [
       "api",
       "incident",
@@ -47,6 +48,7 @@ describe("the walls", () => {
       "validation",
       "evidence",
       "cluster",
+        "notify",
       "controller",
       "seams.ts",
       "settings.ts",
@@ -102,6 +104,18 @@ describe("the walls", () => {
     ]);
     const asks = network.filter(({ text }) => /^import \{[^}]*\brequest\b[^}]*\} from "node:https?"/m.test(text));
     expect(asks.map(({ name }) => name)).toEqual(["evidence/s3request.ts"]);
+  });
+
+  test("people are told in one file, and what they are told is made without input or output", () => {
+    const reaching = imports.filter(
+      ({ from, to, typeOnly }) => folderOf(from) === "notify" && to.startsWith("node:") && !typeOnly,
+    );
+    expect([...new Set(reaching.map(({ from, to }) => `${from} ${to}`))].toSorted()).toEqual([
+      "notify/post.ts node:http",
+      "notify/post.ts node:https",
+      "notify/receivers.ts node:fs/promises",
+      "notify/receivers.ts node:path",
+    ]);
   });
 
   test("decisions, diagnosis and reports do no input or output", () => {

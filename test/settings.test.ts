@@ -49,3 +49,36 @@ describe("the bucket's settings", () => {
     expect(read).not.toThrow("canary");
   });
 });
+
+describe("the settings of notifications", () => {
+  const folder = { OOMSCOPE_NOTIFY_DIRECTORY: "/etc/oomscope/notify" };
+
+  test("mean nothing without a folder", () => {
+    expect(readSettings({ ...BASE, OOMSCOPE_NOTIFY_MESSAGES: "Failed" }).notify).toBeUndefined();
+  });
+
+  test("ask for every message when nothing but the folder is said", () => {
+    expect(readSettings({ ...BASE, ...folder }).notify).toEqual({
+      directory: "/etc/oomscope/notify",
+      link: undefined,
+      messages: ["Opened", "Diagnosed", "Proposed", "Done", "Failed", "Ended"],
+    });
+  });
+
+  test("take some of the messages", () => {
+    const { notify } = readSettings({ ...BASE, ...folder, OOMSCOPE_NOTIFY_MESSAGES: "Proposed,Failed" });
+    expect(notify?.messages).toEqual(["Proposed", "Failed"]);
+  });
+
+  test.each([
+    ["MESSAGES", "Everything"],
+    ["MESSAGES", "Failed,"],
+    ["LINK", "grafana.example.com"],
+    ["LINK", "javascript:alert(1)"],
+    ["LINK", "https://example.com/a b"],
+  ])("OOMSCOPE_NOTIFY_%s=%s is refused by name", (name, value) => {
+    expect(() => readSettings({ ...BASE, [`OOMSCOPE_NOTIFY_${name}`]: value })).toThrow(
+      `OOMSCOPE_NOTIFY_${name}: must be`,
+    );
+  });
+});

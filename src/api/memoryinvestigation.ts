@@ -440,6 +440,7 @@ export const MAX_KILLS = 64;
 export const MAX_LEDGER = 1024;
 export const MAX_TIMELINE = 48;
 export const MAX_COLLECTIONS = 8;
+export const MAX_NOTIFIED = 64;
 
 export const MemoryInvestigationStatus = z.object({
   observedGeneration: Int.optional().describe("The generation of the spec that this status speaks of."),
@@ -514,6 +515,12 @@ export const MemoryInvestigationStatus = z.object({
     })
     .optional()
     .describe("The evidence pack."),
+  notified: z
+    .array(z.string().max(128))
+    .max(MAX_NOTIFIED)
+    .optional()
+    .describe("What people were told of it: receiver, state, and what it rests on. Nothing is told twice.")
+    .meta(listSet),
   timeline: z
     .array(TimelineEntry)
     .max(MAX_TIMELINE)

@@ -13,6 +13,7 @@ export interface Metrics {
   ended(result: string): void;
   packRemoved(why: Removal): void;
   uploaded(outcome: "done" | "failed"): void;
+  notified(receiver: string, outcome: string): void;
 }
 
 export function createMetrics(
@@ -74,6 +75,12 @@ export function createMetrics(
   });
   for (const outcome of ["done", "failed"]) uploads.inc({ outcome }, 0);
   for (const why of ["Expired", "PolicyFull", "StoreFull"]) removals.inc({ why }, 0);
+  const notifications = new Counter({
+    name: "oomscope_notifications_total",
+    help: "Messages to people, by receiver and what came of them.",
+    labelNames: ["receiver", "outcome"],
+    registers,
+  });
   registry.registerMetric(
     new Gauge({
       name: "oomscope_investigations_active",
@@ -117,5 +124,6 @@ export function createMetrics(
     ended: (result) => results.inc({ result }),
     packRemoved: (why) => removals.inc({ why }),
     uploaded: (outcome) => uploads.inc({ outcome }),
+    notified: (receiver, outcome) => notifications.inc({ receiver, outcome }),
   };
 }

@@ -8,8 +8,9 @@ import type { Notice } from "../incident/actions.ts";
 import type { CollectorSettings } from "../incident/collectorjob.ts";
 import { freshKills } from "../incident/ledger.ts";
 import { freshSteps } from "../incident/mitigation.ts";
-import { keyText, type Refused, type TargetKind, type WorkloadKey } from "../incident/observation.ts";
 import type { Alarm } from "../incident/triggers.ts";
+import { keyText, type Observation, type Refused, type TargetKind, type WorkloadKey } from "../incident/observation.ts";
+import type { Notifier } from "../notify/notifier.ts";
 import type { Clock } from "../seams.ts";
 import type { Settings } from "../settings.ts";
 import type { Api, ApiObject } from "../cluster/api.ts";
@@ -34,6 +35,8 @@ export interface WorldOptions {
   readonly clock: Clock;
   /** What the readings of a workload call for. */
   readonly alarm: (key: WorkloadKey) => Alarm | undefined;
+  /** Who tells people; undefined where nobody is told. */
+  readonly notifier: Notifier | undefined;
 }
 
 export function createWorld(options: WorldOptions): World & { keyOf(entry: TrackedInvestigation): string } {
@@ -87,7 +90,7 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
 
   return {
     keyOf: (entry) => keyText(keyOf(entry)),
-    observe: (key) => observe(key, observing),
+    observe: async (key) => withNotifier(await observe(key, observing), options.notifier),
     perform: async (key, action) => {
       if (action.kind !== "OpenInvestigation") {
         const refused = await perform(key, action, performing);
@@ -154,6 +157,17 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     }
     return targets;
   }
+}
+
+/** People are told of what was seen, never of what is about to be written; and the next status says what they were told. */
+function withNotifier(seen: Observation, notifier: Notifier | undefined): Observation {
+  if (notifier === undefined) return seen;
+  for (const investigation of seen.investigations)
+    if (investigation.metadata.deletionTimestamp === undefined) notifier.look(investigation);
+  return {
+    ...seen,
+    notified: Object.fromEntries(seen.investigations.map(({ metadata: { uid } }) => [uid, notifier.delivered(uid)])),
+  };
 }
 
 const API_VERSIONS: Readonly<Record<TargetKind, string>> = {

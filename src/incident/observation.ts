@@ -348,6 +348,8 @@ export interface Observation {
   readonly settled: ReadonlySet<string>;
   /** What the door refused when the last plan was carried out, by investigation uid. */
   readonly refused: Readonly<Record<string, Refused>>;
+  /** Messages that were delivered to people in this life of the operator, by investigation uid; absent where nobody is told. */
+  readonly notified?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** A guard that was checked again at the moment of the act, on live reads, and said no. */

@@ -10,6 +10,7 @@ import { diagnose } from "./diagnosing.ts";
 import { endedAt, openedEntries, planIntake, shownKills } from "./intake.ts";
 import { countKills, freshKills } from "./ledger.ts";
 import { takenUp, underWay } from "./mitigation.ts";
+import { withNotified } from "./notified.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
 import { policyFor } from "./policy.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
@@ -37,7 +38,7 @@ export function plan(seen: Observation, now: Date): Plan {
   const plans: InvestigationPlan[] = [];
   for (const investigation of seen.investigations) {
     const joined = intake.join?.investigation === investigation ? intake.join.kills : [];
-    const step = fenced(seen, archived(seen, planOne(seen, investigation, active, joined, now)));
+    const step = told(seen, fenced(seen, archived(seen, planOne(seen, investigation, active, joined, now))));
     plans.push(step);
     if (step.againMs !== undefined) again = Math.min(again ?? step.againMs, step.againMs);
   }
@@ -53,6 +54,12 @@ export function plan(seen: Observation, now: Date): Plan {
 function fenced(seen: Observation, step: Step): Step {
   if (step.status === undefined || endedAt(step.investigation) !== undefined) return step;
   return { ...step, status: { ...step.status, leaderEpoch: seen.epoch } };
+}
+
+/** Says what people were told, also of what has ended: a receiver may have been away for long. */
+function told(seen: Observation, step: Step): Step {
+  if (step.status === undefined) return step;
+  return { ...step, status: withNotified(step.status, step.investigation.metadata.uid, seen) };
 }
 
 /** Says where the pack lies now: an upload may end long after the investigation has. */

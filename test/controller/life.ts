@@ -17,6 +17,8 @@ export type Fault = "crash before" | "crash after" | "lose the reply";
 export interface Place {
   readonly server: ApiServer;
   readonly evidence: string;
+  /** Settings beside those that every test needs. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export async function until(what: string, holds: () => Promise<boolean>, seconds = 30): Promise<void> {
@@ -39,7 +41,7 @@ export interface Life {
 }
 
 /** One life of the operator, whose write number `at` (from 0) meets a fault. After a crash nothing of it reaches the server any more. */
-export async function liveAt({ server, evidence }: Place, at: number, fault: Fault): Promise<Life> {
+export async function liveAt({ server, evidence, environment }: Place, at: number, fault: Fault): Promise<Life> {
   const proxy = await startHttpFaultProxy({ target: new URL(server.url), ca: server.ca });
   const writes: string[] = [];
   let dead = false;
@@ -64,6 +66,7 @@ export async function liveAt({ server, evidence }: Place, at: number, fault: Fau
       OOMSCOPE_EVIDENCE_DIRECTORY: evidence,
       OOMSCOPE_EVIDENCE_PORT: "0",
       OOMSCOPE_HEALTH_PORT: "0",
+      ...environment,
     }),
     credentials: {
       server: new URL(proxy.url),
