@@ -1,9 +1,9 @@
 /** The series of one container, cgroup or process tree while they are filled, and what they become: one {@link ContainerRecording}. */
 import { MEMORY_KINDS, type CgroupReading, type MemoryKind, type ProcessReading } from "../api/collection.ts";
-import { type Columns, addRow, allSeries, columns, seriesOf } from "./columns.ts";
+import { type Columns, addRow, addValues, allSeries, columns, lastTime, seriesOf } from "./columns.ts";
 import {
+  PROCESS,
   PROCESS_FIELDS,
-  PROCESS_GETTERS,
   type ProcessField,
   SUMS,
   SUM_FIELDS,
@@ -172,7 +172,8 @@ export function addProcesses(
     if (skip !== undefined && TOLD_SKIPS.includes(skip)) room.skipped.add(skip);
     const process = processOf(room, container, reading);
     if (process === undefined) left++;
-    else if (process.series.times.at(-1) !== seconds) addReading(process.series, seconds, reading);
+    else if (lastTime(process.series) !== seconds)
+      addValues(process.series, seconds, (field) => PROCESS[field](reading));
   }
   if (readings.length > 0 && omitted === 0) {
     const alive = readings.filter(hasMemory);
@@ -180,12 +181,6 @@ export function addProcesses(
     addRow(container.sums, seconds, Object.fromEntries(sums) as Partial<Record<SumField, number>>);
   }
   return left;
-}
-
-/** A row without an object in between: there is one for each process and sample. */
-function addReading({ times, values }: Columns<ProcessField>, seconds: number, reading: ProcessReading): void {
-  times.push(seconds);
-  for (const [field, of] of PROCESS_GETTERS) values[field].push(of(reading) ?? Number.NaN);
 }
 
 function processOf(room: Room, container: Holder, reading: ProcessReading): Process | undefined {
@@ -225,7 +220,8 @@ export function settled(holder: Holder): ContainerRecording {
 }
 
 function processRecording({ series, ...process }: Process): ProcessRecording {
-  return { ...process, ...allSeries(series) };
+  // Not spread: that would make every series of every process at once.
+  return Object.assign(allSeries(series), process);
 }
 
 /** What a process holds that shares its cgroup: nothing of the cgroup's own numbers is its. */

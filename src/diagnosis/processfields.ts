@@ -104,7 +104,7 @@ export const SUMS: Readonly<Record<SumField, Of>> = {
   pipes: opened("pipe"),
 };
 
-const PROCESS: Readonly<Record<ProcessField, Of>> = {
+export const PROCESS: Readonly<Record<ProcessField, Of>> = {
   pssAnon: rollup("Pss_Anon"),
   rssAnon: status("RssAnon"),
   rssShmem: status("RssShmem"),
@@ -117,5 +117,3 @@ const PROCESS: Readonly<Record<ProcessField, Of>> = {
   pageTables: status("VmPTE"),
   descriptors: ({ descriptors }) => descriptors?.open,
 };
-
-export const PROCESS_GETTERS = Object.entries(PROCESS) as [ProcessField, Of][];
