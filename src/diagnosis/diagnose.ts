@@ -110,7 +110,7 @@ function projectionOf(
 ): Finding["timeToOOMSeconds"] {
   if (kind === undefined || kind === "file" || trend === undefined) return undefined;
   // A container that is gone will not reach its limit any more.
-  if (container.lastSeconds < lastSeconds) return undefined;
+  if (container.lastSeconds < lastSeconds || (container.usage.times.at(-1) ?? 0) < lastSeconds) return undefined;
   // Socket buffers of cgroup v1 are charged to nobody, and bring nobody to a limit.
   if (kind !== "anon" && container.kinds[kind].times.length === 0) return undefined;
   return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);

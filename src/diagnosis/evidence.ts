@@ -222,6 +222,9 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
       `The ${noun} ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
     );
   }
+  const empty = container.lastSeconds - (container.usage.times.at(-1) ?? container.lastSeconds);
+  if (empty > 0)
+    out.push(`No process ran in the ${noun} for the last ${Math.round(empty)} s: it was judged up to then.`);
   if (container.sums.pssAnon.times.length === 0)
     out.push("No smaps_rollup of every process at once: shares of processes rest on RssAnon.");
   return [...out, ...(container.scope === "Process" ? processLimits(container) : cgroupLimits(story))];
@@ -252,6 +255,8 @@ function asSentence(text: string): string {
   const clean = nameText(text, 1000);
   const first = clean.slice(0, 1);
   // The names of signals and of files keep their case: `anon: one step …`.
-  const opened = /^(?:[a-z]+:|anon |[\w.-]+json )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  const opened = /^(?:[a-z]+:|anon |[\w.-]+json |[a-z_]+\.[a-z])/.test(clean)
+    ? clean
+    : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
 }

@@ -202,7 +202,8 @@ function processOf(room: Room, container: Holder, reading: ProcessReading): Proc
 /** A process whose cgroup was its own in every sample is measured as what the kernel charges; any other by the sums of its processes. */
 export function settled(holder: Holder): ContainerRecording {
   const { memory, stat, events, sums, processes, own, withoutOwn, ...rest } = holder;
-  const { usage, anonAndSwap, ...kinds } = allSeries(memory);
+  const recordings = [...processes.values()].map(processRecording);
+  const { usage, anonAndSwap, ...kinds } = whileSomebodyRan(allSeries(memory), recordings);
   const container: ContainerRecording = {
     ...rest,
     scope: own !== undefined && withoutOwn === 0 ? "Cgroup" : rest.scope,
@@ -212,11 +213,29 @@ export function settled(holder: Holder): ContainerRecording {
     stat: allSeries(stat),
     events: allSeries(events),
     sums: allSeries(sums),
-    processes: [...processes.values()]
-      .map(processRecording)
-      .toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
+    processes: recordings.toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
   };
   return own === undefined || withoutOwn === 0 ? container : { ...container, ...byProcesses(own) };
+}
+
+/**
+ * Up to the last reading of a process with memory: what a cgroup shows when all of them have gone is no fall of anything that ran in it. Where no process could be
+ * read nobody knows.
+ */
+function whileSomebodyRan<F extends string>(
+  memory: Record<F, Series>,
+  processes: readonly ProcessRecording[],
+): Record<F, Series> {
+  const last = processes.reduce((latest, { rssAnon }) => Math.max(latest, rssAnon.times.at(-1) ?? 0), 0);
+  const cut = ({ times, values }: Series): Series => {
+    const end = times.findLastIndex((time) => time <= last) + 1;
+    return end === times.length ? { times, values } : { times: times.slice(0, end), values: values.slice(0, end) };
+  };
+  if (last === 0) return memory;
+  return Object.fromEntries(Object.entries<Series>(memory).map(([field, series]) => [field, cut(series)])) as Record<
+    F,
+    Series
+  >;
 }
 
 function processRecording({ series, ...process }: Process): ProcessRecording {
