@@ -6,7 +6,7 @@ CASES ?=
 SCORE_ARGS ?=
 
 .PHONY: corpus
-corpus: deps ## Run the labelled programs and record them anew, all or CASES="idle thrash" (root, cgroup v1, gcc; 40 minutes).
+corpus: deps ## Run the labelled programs and record them anew, all or CASES="idle thrash" (root, cgroup v1, gcc; 80 minutes).
 	@command -v gcc >/dev/null || { echo "gcc is missing: the corpus is made of small C programs; on Debian apt-get install gcc libc6-dev"; exit 1; }
 	@command -v unshare >/dev/null || { echo "unshare is missing: recordings must not show what else lives here; on Debian apt-get install util-linux"; exit 1; }
 	nice -n 19 node test/corpus/record.ts $(CASES)

@@ -339,6 +339,20 @@ export const Finding = z.object({
         .object({
           pid: Int.describe("Process id in the node's namespace."),
           comm: z.string().max(64).describe("Name of the process."),
+          startTicks: Int.optional().describe(
+            "When it started, in clock ticks after the node's boot: with the pid, this is the process; a pid alone is used again.",
+          ),
+          parents: z
+            .array(
+              z.object({
+                pid: Int.describe("Process id in the node's namespace."),
+                comm: z.string().max(64).describe("Name of the process."),
+              }),
+            )
+            .max(8)
+            .optional()
+            .describe("Its parents in the same container, the nearest first, as far as they were measured.")
+            .meta(listAtomic),
         })
         .optional()
         .describe("The process."),

@@ -2,7 +2,7 @@
 import type { Verdict } from "../api/memoryinvestigation.ts";
 import type { MappingClass, Runtime } from "../api/mappings.ts";
 import { attribute } from "./attribution.ts";
-import { type Case, classShares, killsByAnon } from "./case.ts";
+import { type Case, RUNTIME_HEAPS, classShares, killsByAnon } from "./case.ts";
 import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional, netOf } from "./claim.ts";
 import { line } from "./evidenceline.ts";
 import { type ContainerGrowth, type ProcessGrowth, otherLivesGrowing } from "./growth.ts";
@@ -11,14 +11,7 @@ import { togetherness } from "./load.ts";
 import type { Point } from "./score.ts";
 import { HUGE, SHARE, THREADS } from "./thresholds.ts";
 import type { Trend } from "./trend.ts";
-
-/** What grows in a process that runs a runtime, as its own heap. */
-const RUNTIME_HEAPS: Readonly<Partial<Record<MappingClass, Runtime>>> = {
-  V8Heap: "V8",
-  JvmHeap: "JVM",
-  GoHeap: "Go",
-  CPythonArena: "CPython",
-};
+import { bytesText, nameText } from "./words.ts";
 
 /** A claim about anon that grows, as far as all of them share it. */
 interface Blame {
@@ -67,6 +60,28 @@ function blameOf(facts: Facts): Blame | Doubt {
     ...(otherLivesGrowing(facts.seen.growths, story).length > 0 ? (["otherLives"] as const) : []),
   ];
   return { leader, trend, points, family: share < SHARE.leader ? family.length : 1 };
+}
+
+/**
+ * The whole goes up and down by more than one of its processes gains: then the process tells what the sum hides. It must pass the whole test by itself, and the floor of
+ * the whole must rise with it, by half as much: otherwise it only took over what another gave back, or is one of many that are started anew.
+ */
+export function hiddenInNoise(facts: Facts): Claim | undefined {
+  const { story, part } = facts;
+  const leader = story.processes.find(({ trend }) => trend.trend === "Growing");
+  const whole = story.anon;
+  if (facts.growing.length > 0 || leader === undefined || whole === undefined) return undefined;
+  const { process, trend } = leader;
+  if (whole.floorBytes < SHARE.part * trend.netBytes) return undefined;
+  const points: readonly Point[] = [...growthPoints(facts, trend), "corroborated"];
+  const blame: Blame = { leader, trend, points, family: 1 };
+  const claim = threadStacks(facts, blame) ?? managedHeap(facts, blame) ?? plainLeak(facts, blame);
+  return {
+    ...claim,
+    says: `holds a process that gains ${bytesText(trend.slope)}/s of anonymous memory to the end: ${nameText(process.comm)} (pid ${process.pid}). The sum goes up and down by more than that, and its floor rises with it`,
+    speaks: [...claim.speaks, line("anon of all, rise of the floor", whole.floorBytes, "bytes", part, ">= half of it")],
+    against: [...claim.against, line("anon of all, slope", whole.slope, "bytes/s", part)],
+  };
 }
 
 /** Of what the processes gained and of what the cgroup gained, whichever is less: unread processes count against it. 0 to 1. */

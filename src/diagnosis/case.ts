@@ -1,7 +1,7 @@
 /** Everything a verdict may rest on, gathered once: growth, names, roles, kills and the kernel's reports. */
 import type { Context, Host, Manifest, OomReport, OomReports } from "../api/collection.ts";
 import { ObjectName } from "../api/fields.ts";
-import type { MappingClass } from "../api/mappings.ts";
+import type { MappingClass, Runtime } from "../api/mappings.ts";
 import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
 import { type MappingGrowth, held } from "./mappinggrowth.ts";
 import type { ProfileReading } from "./profilereading.ts";
@@ -112,6 +112,14 @@ export function classShares(
   if (all < 2 ** 20) return undefined;
   return new Map(grown.map(([kind, bytes]) => [kind, bytes / all] as const).toSorted(([, a], [, b]) => b - a));
 }
+
+/** What grows in a process that runs a runtime, as its own heap. */
+export const RUNTIME_HEAPS: Readonly<Partial<Record<MappingClass, Runtime>>> = {
+  V8Heap: "V8",
+  JvmHeap: "JVM",
+  GoHeap: "Go",
+  CPythonArena: "CPython",
+};
 
 /** How many of the kernel's reports say that anon was at least 80 % of the limit. */
 export function killsByAnon({ reports }: Case): number {

@@ -8,8 +8,10 @@ import type { Finding } from "../api/memoryinvestigation.ts";
 import { type Case, type Surroundings, growingMapping, openCase, podName } from "./case.ts";
 import { evidenceOf, limitsOf } from "./evidence.ts";
 import type { ContainerGrowth } from "./growth.ts";
+import { parentsOf } from "./lineage.ts";
 import { timeToOom } from "./projection.ts";
-import type { Recording } from "./recording.ts";
+import type { ProcessRecording, Recording } from "./recording.ts";
+import { type Rollout, rolloutOf } from "./rollout.ts";
 import { summaryOf } from "./summary.ts";
 import { type Judgement, judge } from "./verdict.ts";
 import { nameText, whole } from "./words.ts";
@@ -19,47 +21,64 @@ export function diagnose(recording: Recording, surroundings: Surroundings = {}):
   const seen = openCase(recording, surroundings);
   const judgement = judge(seen);
   const { story } = seen;
-  const culprit = story === undefined ? undefined : culpritOf(seen, story, judgement);
+  const rollout = story === undefined || !blames(judgement) ? undefined : rolloutOf(seen, story);
+  const culprit = story === undefined ? undefined : culpritOf(seen, story, judgement, rollout);
   const projection = story === undefined ? undefined : projectionOf(story, judgement, seen.recording.lastSeconds);
-  const lines = evidenceOf(seen, judgement);
+  const lines = evidenceOf(seen, judgement, rollout);
   return {
     id: identityOf(seen, judgement, culprit),
     verdict: judgement.verdict,
     ...(judgement.subKind === undefined ? {} : { subKind: judgement.subKind }),
     confidencePercent: judgement.confidencePercent,
-    summary: summaryOf(seen, judgement, projection),
+    summary: summaryOf(seen, judgement, projection, rollout?.says),
     ...(culprit === undefined ? {} : { culprit }),
     ...growthOf(story, judgement),
     ...(projection === undefined ? {} : { timeToOOMSeconds: projection }),
     evidence: lines.evidence,
     counterEvidence: lines.counterEvidence,
     ...(judgement.runnerUp === undefined ? {} : { runnerUp: judgement.runnerUp }),
-    limits: limitsOf(seen, judgement),
+    limits: limitsOf(seen, judgement, rollout?.limits),
   };
+}
+
+function blames({ verdict, kind }: Judgement): boolean {
+  if (verdict === "Inconclusive") return false;
+  return kind !== undefined || verdict === "LimitTooLow" || verdict === "ThrottledAtMemoryHigh";
 }
 
 /** Only for a verdict that blames someone. */
 function culpritOf(
   seen: Case,
   story: ContainerGrowth,
-  { verdict, kind, leader, attribution, claim }: Judgement,
+  judgement: Judgement,
+  rollout: Rollout | undefined,
 ): Finding["culprit"] {
-  if (kind === undefined && verdict !== "LimitTooLow" && verdict !== "ThrottledAtMemoryHigh") return undefined;
-  if (verdict === "Inconclusive") return undefined;
+  if (!blames(judgement)) return undefined;
+  const { kind, leader, attribution, claim } = judgement;
   const { podUid } = story.container;
   const name = containerName(story);
   const pod = podName(seen, podUid);
-  const revision = seen.pods.get(podUid)?.revision;
+  // The revision that brought it: one that only inherited it is none.
+  const revision = rollout?.contradicted === true ? undefined : seen.pods.get(podUid)?.revision;
   const process = leader?.process ?? claim?.holder;
   const mapping = kind === "anon" && leader !== undefined ? growingMapping(seen, leader.process) : undefined;
   return {
     ...(name === undefined ? {} : { container: nameText(name, 63) }),
     ...(pod === undefined ? {} : { pod }),
-    ...(process === undefined ? {} : { process: { pid: process.pid, comm: nameText(process.comm) } }),
+    ...(process === undefined ? {} : { process: processOf(story, process) }),
     ...(mapping === undefined ? {} : { mapping: mapping.dominant.class }),
     ...codeOf(attribution),
     ...(revision === undefined ? {} : { revision: nameText(revision, 128) }),
   };
+}
+
+function processOf(
+  { container }: ContainerGrowth,
+  process: ProcessRecording,
+): NonNullable<NonNullable<Finding["culprit"]>["process"]> {
+  const nameOf = ({ pid, comm }: ProcessRecording): { pid: number; comm: string } => ({ pid, comm: nameText(comm) });
+  const parents = parentsOf(container, process).map(nameOf);
+  return { ...nameOf(process), startTicks: process.startTicks, ...(parents.length === 0 ? {} : { parents }) };
 }
 
 /** Whose code it is, where it may be named. */
@@ -91,7 +110,7 @@ function projectionOf(
 ): Finding["timeToOOMSeconds"] {
   if (kind === undefined || kind === "file" || trend === undefined) return undefined;
   // A container that is gone will not reach its limit any more.
-  if (container.lastSeconds < lastSeconds) return undefined;
+  if (container.lastSeconds < lastSeconds || (container.usage.times.at(-1) ?? 0) < lastSeconds) return undefined;
   // Socket buffers of cgroup v1 are charged to nobody, and bring nobody to a limit.
   if (kind !== "anon" && container.kinds[kind].times.length === 0) return undefined;
   return timeToOom(container, kind === "anon" ? container.anonAndSwap : container.kinds[kind], trend);

@@ -9,6 +9,7 @@ import { netOf, readingsPart } from "./claim.ts";
 import { type ContainerGrowth, incarnations, otherLivesGrowing } from "./growth.ts";
 import { knowsLoad, proxiesSeen } from "./load.ts";
 import type { ContainerRecording } from "./recording.ts";
+import type { Rollout } from "./rollout.ts";
 import { CONFIRMED, ENOUGH, SHARE, THREADS } from "./thresholds.ts";
 import type { Trend } from "./trend.ts";
 import type { Judgement } from "./verdict.ts";
@@ -18,7 +19,11 @@ import { bytesText, nameText, nounOf, sentence, whole } from "./words.ts";
 type Line = Finding["evidence"][number];
 
 /** Both lists are cut at as many lines as a finding may have, the most telling first. */
-export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evidence" | "counterEvidence"> {
+export function evidenceOf(
+  seen: Case,
+  judgement: Judgement,
+  rollout?: Rollout,
+): Pick<Finding, "evidence" | "counterEvidence"> {
   const { story } = seen;
   const readings = readingsPart(seen);
   const speaks: Line[] = [...(judgement.claim?.speaks ?? [])];
@@ -35,6 +40,8 @@ export function evidenceOf(seen: Case, judgement: Judgement): Pick<Finding, "evi
     }
     siblingLines(seen, story, judgement, readings, speaks, against);
   }
+  speaks.push(...(rollout?.speaks ?? []));
+  against.push(...(rollout?.against ?? []));
   const killLine = killLines(seen);
   // A kill with the heap full speaks for a leak or a limit that is too low, and against whatever is harmless.
   (isNegative(judgement.verdict) && !/^(LimitTooLow|NodePressureVictim)$/.test(judgement.verdict)
@@ -154,9 +161,9 @@ function killLines({ reports }: Case): Line[] {
 }
 
 /** What could not be seen; the reader of the finding must know it. */
-export function limitsOf(seen: Case, judgement: Judgement): string[] {
+export function limitsOf(seen: Case, judgement: Judgement, ofRollout: readonly string[] = []): string[] {
   const { recording, story, surroundings } = seen;
-  const out: string[] = [...judgement.reasons, ...(judgement.claim?.limits ?? [])];
+  const out: string[] = [...judgement.reasons, ...(judgement.claim?.limits ?? []), ...ofRollout];
   if (judgement.attribution !== undefined) out.push(...attributionLimits(judgement.attribution));
   if (story !== undefined) out.push(...storyLimits(seen, story, judgement));
   if (recording.samples > 2 && recording.longestGapSeconds > 3 * recording.medianGapSeconds) {
@@ -215,6 +222,9 @@ function storyLimits(seen: Case, story: ContainerGrowth, judgement: Judgement): 
       `The ${noun} ended ${Math.round(seen.recording.lastSeconds - container.lastSeconds)} s before the measurement did.`,
     );
   }
+  const empty = container.lastSeconds - (container.usage.times.at(-1) ?? container.lastSeconds);
+  if (empty > 0)
+    out.push(`No process ran in the ${noun} for the last ${Math.round(empty)} s: it was judged up to then.`);
   if (container.sums.pssAnon.times.length === 0)
     out.push("No smaps_rollup of every process at once: shares of processes rest on RssAnon.");
   return [...out, ...(container.scope === "Process" ? processLimits(container) : cgroupLimits(story))];
@@ -245,6 +255,8 @@ function asSentence(text: string): string {
   const clean = nameText(text, 1000);
   const first = clean.slice(0, 1);
   // The names of signals and of files keep their case: `anon: one step …`.
-  const opened = /^(?:[a-z]+:|anon |[\w.-]+json )/.test(clean) ? clean : first.toUpperCase() + clean.slice(1);
+  const opened = /^(?:[a-z]+:|anon |[\w.-]+json |[a-z_]+\.[a-z])/.test(clean)
+    ? clean
+    : first.toUpperCase() + clean.slice(1);
   return /[.!?]$/.test(opened) ? opened : `${opened}.`;
 }

@@ -110,6 +110,16 @@ function matters(growth: ContainerGrowth, kind: HeldKind): boolean {
   return net >= SHARE.kernel * all;
 }
 
+/** The held kinds whose floor rose by what matters and that stand above it at the end, although nothing proves a trend: whatever they are, they are not steady. */
+export function risenKinds(growth: ContainerGrowth): HeldKind[] {
+  return HELD.filter((kind) => {
+    const trend = heldTrend(growth, kind);
+    return (
+      trend !== undefined && Math.min(trend.floorBytes, trend.netBytes) >= trend.gateBytes && matters(growth, kind)
+    );
+  });
+}
+
 /** The held kinds that grew by enough, but in no shape that proves a trend. */
 export function doubtfulKinds(growth: ContainerGrowth): HeldKind[] {
   return HELD.filter((kind) => {

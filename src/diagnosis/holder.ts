@@ -1,9 +1,9 @@
 /** The series of one container, cgroup or process tree while they are filled, and what they become: one {@link ContainerRecording}. */
 import { MEMORY_KINDS, type CgroupReading, type MemoryKind, type ProcessReading } from "../api/collection.ts";
-import { type Columns, addRow, allSeries, columns, seriesOf } from "./columns.ts";
+import { type Columns, addRow, addValues, allSeries, columns, lastTime, seriesOf } from "./columns.ts";
 import {
+  PROCESS,
   PROCESS_FIELDS,
-  PROCESS_GETTERS,
   type ProcessField,
   SUMS,
   SUM_FIELDS,
@@ -172,7 +172,8 @@ export function addProcesses(
     if (skip !== undefined && TOLD_SKIPS.includes(skip)) room.skipped.add(skip);
     const process = processOf(room, container, reading);
     if (process === undefined) left++;
-    else if (process.series.times.at(-1) !== seconds) addReading(process.series, seconds, reading);
+    else if (lastTime(process.series) !== seconds)
+      addValues(process.series, seconds, (field) => PROCESS[field](reading));
   }
   if (readings.length > 0 && omitted === 0) {
     const alive = readings.filter(hasMemory);
@@ -180,12 +181,6 @@ export function addProcesses(
     addRow(container.sums, seconds, Object.fromEntries(sums) as Partial<Record<SumField, number>>);
   }
   return left;
-}
-
-/** A row without an object in between: there is one for each process and sample. */
-function addReading({ times, values }: Columns<ProcessField>, seconds: number, reading: ProcessReading): void {
-  times.push(seconds);
-  for (const [field, of] of PROCESS_GETTERS) values[field].push(of(reading) ?? Number.NaN);
 }
 
 function processOf(room: Room, container: Holder, reading: ProcessReading): Process | undefined {
@@ -207,7 +202,8 @@ function processOf(room: Room, container: Holder, reading: ProcessReading): Proc
 /** A process whose cgroup was its own in every sample is measured as what the kernel charges; any other by the sums of its processes. */
 export function settled(holder: Holder): ContainerRecording {
   const { memory, stat, events, sums, processes, own, withoutOwn, ...rest } = holder;
-  const { usage, anonAndSwap, ...kinds } = allSeries(memory);
+  const recordings = [...processes.values()].map(processRecording);
+  const { usage, anonAndSwap, ...kinds } = whileSomebodyRan(allSeries(memory), recordings);
   const container: ContainerRecording = {
     ...rest,
     scope: own !== undefined && withoutOwn === 0 ? "Cgroup" : rest.scope,
@@ -217,15 +213,34 @@ export function settled(holder: Holder): ContainerRecording {
     stat: allSeries(stat),
     events: allSeries(events),
     sums: allSeries(sums),
-    processes: [...processes.values()]
-      .map(processRecording)
-      .toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
+    processes: recordings.toSorted((a, b) => a.pid - b.pid || a.startTicks - b.startTicks),
   };
   return own === undefined || withoutOwn === 0 ? container : { ...container, ...byProcesses(own) };
 }
 
+/**
+ * Up to the last reading of a process with memory: what a cgroup shows when all of them have gone is no fall of anything that ran in it. Where no process could be
+ * read nobody knows.
+ */
+function whileSomebodyRan<F extends string>(
+  memory: Record<F, Series>,
+  processes: readonly ProcessRecording[],
+): Record<F, Series> {
+  const last = processes.reduce((latest, { rssAnon }) => Math.max(latest, rssAnon.times.at(-1) ?? 0), 0);
+  const cut = ({ times, values }: Series): Series => {
+    const end = times.findLastIndex((time) => time <= last) + 1;
+    return end === times.length ? { times, values } : { times: times.slice(0, end), values: values.slice(0, end) };
+  };
+  if (last === 0) return memory;
+  return Object.fromEntries(Object.entries<Series>(memory).map(([field, series]) => [field, cut(series)])) as Record<
+    F,
+    Series
+  >;
+}
+
 function processRecording({ series, ...process }: Process): ProcessRecording {
-  return { ...process, ...allSeries(series) };
+  // Not spread: that would make every series of every process at once.
+  return Object.assign(allSeries(series), process);
 }
 
 /** What a process holds that shares its cgroup: nothing of the cgroup's own numbers is its. */

@@ -6,8 +6,8 @@ import type { HeldKind } from "./growth.ts";
 import type { StatField } from "./holder.ts";
 import type { ContainerRecording, ProcessRecording } from "./recording.ts";
 import type { Point } from "./score.ts";
-import { type Series, median } from "./statistics.ts";
-import { FILES, HOLDER, PAGE_TABLES, SHARE, THREADS } from "./thresholds.ts";
+import { type Series, median, span } from "./statistics.ts";
+import { FILES, HOLDER, PAGE_TABLES, SHARE, THRASH, THREADS } from "./thresholds.ts";
 import { type Trend, judgeTrend } from "./trend.ts";
 import { whole } from "./words.ts";
 
@@ -266,6 +266,7 @@ export function pageCache(facts: Facts): Claim | undefined {
     points: [
       ...base.points.filter((p) => p !== "loadUnknown" && p !== "loadPartly" && (grows || p !== "noisy")),
       ...(still(story.anon) ? (["separating"] as const) : []),
+      ...(thrashes(facts, refaults) ? (["rival"] as const) : []),
     ],
     ...(grows
       ? {}
@@ -283,6 +284,17 @@ export function pageCache(facts: Facts): Claim | undefined {
       : [],
     rivals: ["LimitTooLow", "MappedDirtyFile", "AnonHeapLeak"],
   };
+}
+
+/** At the limit, and what was dropped is read again: less than what is called a limit that is too low, and no sign of health. */
+function thrashes({ container }: Facts, refaults: number): boolean {
+  const { limitBytes: limit, usage } = container;
+  if (limit === undefined) return false;
+  const pinned = usage.values.filter((value) => value >= THRASH.atLimit * limit).length;
+  return (
+    pinned >= THRASH.samplesAtLimit * usage.values.length &&
+    refaults >= (THRASH.refaultsPerSecond / 10) * Math.max(1, span(usage))
+  );
 }
 
 function still(trend: Trend | undefined): boolean {

@@ -114,13 +114,19 @@ export function throttledAtHigh(facts: Facts): Claim | undefined {
   const before = { times: usage.times.slice(0, from + 1), values: usage.values.slice(0, from + 1) };
   const rate = before.times.length >= LOOP.points ? theilSen(before).slope : 0;
   const kills = netOf(events.oomKill.values);
+  const held = splitAt(container.anonAndSwap, usage.times[from] ?? 0);
+  // Without PSI the collapse of the growth at just that size is what tells an allocator that waits from a cache that is trimmed without pain.
+  const collapses =
+    held.before.times.length >= LOOP.points &&
+    theilSen(held.before).slope > 0 &&
+    theilSen(held.after).slope < HIGH.growthLeft * theilSen(held.before).slope;
   const wanted = rate > 0 ? ` Before that it took ${bytesText(rate)}/s, which is nearer to what it asks for.` : "";
   return {
     verdict: "ThrottledAtMemoryHigh",
     trend: story.usage,
     points: [
       ...viewPoints(facts, story.usage),
-      stall === undefined ? "unseen" : "separating",
+      ...(stall !== undefined ? (["separating"] as const) : collapses ? [] : (["unseen"] as const)),
       ...(kills === 0 ? (["corroborated"] as const) : []),
     ],
     provisional: isProvisional(facts, story.usage),
@@ -147,6 +153,15 @@ export function throttledAtHigh(facts: Facts): Claim | undefined {
       ...(stall === undefined ? ["memory.pressure could not be read: how long it waits is not known."] : []),
     ],
     rivals: ["AnonHeapLeak", "LimitTooLow"],
+  };
+}
+
+function splitAt({ times, values }: Series, seconds: number): { readonly before: Series; readonly after: Series } {
+  const at = times.findIndex((time) => time >= seconds);
+  const cut = at < 0 ? times.length : at;
+  return {
+    before: { times: times.slice(0, cut), values: values.slice(0, cut) },
+    after: { times: times.slice(cut), values: values.slice(cut) },
   };
 }
 

@@ -105,7 +105,7 @@ export const SUMS: Readonly<Record<SumField, Of>> = {
   pipes: opened("pipe"),
 };
 
-const PROCESS: Readonly<Record<ProcessField, Of>> = {
+export const PROCESS: Readonly<Record<ProcessField, Of>> = {
   pssAnon: rollup("Pss_Anon"),
   rssAnon: status("RssAnon"),
   rssShmem: status("RssShmem"),
@@ -119,5 +119,3 @@ const PROCESS: Readonly<Record<ProcessField, Of>> = {
   descriptors: ({ descriptors }) => descriptors?.open,
   utime: ({ utime }) => utime,
 };
-
-export const PROCESS_GETTERS = Object.entries(PROCESS) as [ProcessField, Of][];

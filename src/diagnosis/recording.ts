@@ -4,7 +4,7 @@
  * cluster, a cgroup or a process with its descendants, is recorded as if it were a container.
  */
 import type { LocalReading, MemoryKind, NodeReading, Sample } from "../api/collection.ts";
-import { type Columns, addRow, allSeries, columns } from "./columns.ts";
+import { type Columns, addRow, allSeries, columns, lastTime } from "./columns.ts";
 import {
   type EventField,
   type Holder,
@@ -157,7 +157,7 @@ function addSample(state: State, sample: Sample, seconds: number): void {
     for (const reading of pod.containers) {
       const container = holderOf(state, pod.uid, reading.id, reading.cgroup.version, "Container", seconds);
       // A container that is listed twice in one sample is a mistake of the writer; the first stands.
-      if (container === undefined || container.memory.times.at(-1) === seconds) continue;
+      if (container === undefined || lastTime(container.memory) === seconds) continue;
       if (reading.name !== undefined) container.name = reading.name;
       addCgroup(container, reading.cgroup, seconds);
       omittedNow += addProcesses(state, container, reading.processes, reading.processesOmitted ?? 0, seconds);

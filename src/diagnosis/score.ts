@@ -1,6 +1,6 @@
 /**
- * How sure is a verdict? A sum that anyone can add up: fifty, and points for what was measured or is missing. This is the only place that knows the points;
- * {@link confidenceOf} is where a calibration would be laid over them.
+ * How sure is a verdict? A sum that anyone can add up: fifty, and points for what was measured or is missing; and over it what recordings have shown such sums to be worth. This is the only
+ * place that knows the points.
  */
 
 /** What a claim may count. */
@@ -45,13 +45,42 @@ export type Point = keyof typeof POINTS;
 const START = 50;
 /** Nothing that is seen from outside, by one collection, is surer than this. */
 const MOST = 95;
-/** A provisional trend can be a warm-up: it is never surer than this. */
-const MOST_PROVISIONAL = 75;
 /** Below this a verdict is not named. */
 export const LEAST_CONFIDENCE = 50;
 
-/** Percent. @param cap  of the claim itself */
-export function confidenceOf(points: readonly Point[], provisional: boolean, cap = MOST): number {
-  const sum = points.reduce((total, point) => total + POINTS[point], START);
-  return Math.max(0, Math.min(sum, cap, provisional ? MOST_PROVISIONAL : MOST));
+/**
+ * The most that a provisional claim may say: it rests on fewer than 24 samples or five minutes, and what rises can be a warm-up. `percent` was measured (docs/calibration.md): on windows cut
+ * from the corpus's recordings it is below the lower end of Wilson's 95 % interval for the share of recordings of which every such claim was right. Where there are fewer than
+ * 20 recordings to tell by, nothing is raised. `points`: counted at least. Only claims of growth, and with 24 samples: of others too few were measured, or too many were wrong.
+ */
+export const PROVISIONAL = {
+  growth: [
+    { points: 85, percent: 90 },
+    { points: 75, percent: 85 },
+  ],
+  otherwise: 75,
+} as const;
+
+export interface Certainty {
+  readonly provisional: boolean;
+  /** It says that something grows without an end. */
+  readonly grows: boolean;
+  /** Percent: the claim's own, lower than what every verdict is capped at. */
+  readonly cap?: number | undefined;
+}
+
+export function sumOf(points: readonly Point[]): number {
+  return points.reduce((total, point) => total + POINTS[point], START);
+}
+
+/** Percent. */
+export function confidenceOf(points: readonly Point[], certainty: Certainty): number {
+  const { provisional, cap = MOST } = certainty;
+  const most = provisional ? mostProvisional(points, certainty) : MOST;
+  return Math.max(0, Math.min(sumOf(points), cap, most));
+}
+
+function mostProvisional(points: readonly Point[], { grows }: Certainty): number {
+  const step = PROVISIONAL.growth.find((one) => sumOf(points) >= one.points);
+  return grows && points.includes("samples") && step !== undefined ? step.percent : PROVISIONAL.otherwise;
 }

@@ -1,5 +1,6 @@
 /** Memory moved and does not grow to the end: copies of shared pages, huge pages, a burst, a step, a warm-up, what an allocator keeps. */
 import { type Claim, type Doubt, type Facts, doubt, isProvisional, viewPoints } from "./claim.ts";
+import { RUNTIME_HEAPS, classShares } from "./case.ts";
 import { line } from "./evidenceline.ts";
 import type { HeldKind } from "./growth.ts";
 import type { Point } from "./score.ts";
@@ -154,10 +155,12 @@ export function warmupPlateau(facts: Facts): Claim | Doubt | undefined {
         40,
       );
     if (plateau !== undefined && !early) {
+      const heap = kind === "anon" ? heapOf(facts) : undefined;
       return {
         verdict: "WarmupPlateau",
         trend,
-        points: [...viewPoints(facts, trend), "separating"],
+        // The size of a collector's heap moves in steps: that it stands still does not tell what is in use in it.
+        points: [...viewPoints(facts, trend), "separating", ...(heap?.managed === true ? (["unseen"] as const) : [])],
         provisional: isProvisional(facts, trend),
         says: `grew by ${bytesText(plateau.riseBytes)} and stands still at ${bytesText(plateau.levelBytes)} since ${secondsText(plateau.atSeconds)} after the measurement began`,
         speaks: [
@@ -166,7 +169,7 @@ export function warmupPlateau(facts: Facts): Claim | Doubt | undefined {
           line("smallest leak that could be seen", trend.smallestSlope, "bytes/s", facts.part),
         ],
         against: [],
-        limits: [],
+        limits: heap === undefined ? [] : [heap.limit],
         rivals: ["AllocatorRetention", "AnonHeapLeak"],
       };
     }
@@ -176,6 +179,26 @@ export function warmupPlateau(facts: Facts): Claim | Doubt | undefined {
     }
   }
   return undefined;
+}
+
+/** What lies behind a plateau of a heap, where mappings were read: what stands still from outside may not inside. */
+function heapOf({ seen, story }: Facts): { readonly managed: boolean; readonly limit: string } | undefined {
+  const leader = story.processes[0];
+  const shares = leader === undefined ? undefined : classShares(seen, leader.process);
+  if (shares === undefined) return undefined;
+  const [kind] = shares.keys();
+  const runtime = kind === undefined ? undefined : RUNTIME_HEAPS[kind];
+  if (runtime !== undefined)
+    return {
+      managed: true,
+      limit: `The heap of ${runtime} takes its size in steps: what is in use in it was not read, and may still grow.`,
+    };
+  return /^(?:Heap|Arena)$/.test(kind ?? "")
+    ? {
+        managed: false,
+        limit: "Whether a cache has filled, or an allocator keeps what was freed, looks the same from outside.",
+      }
+    : undefined;
 }
 
 /** It still rises, more and more slowly, along a curve whose end can be told. */

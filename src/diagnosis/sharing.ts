@@ -79,12 +79,19 @@ export interface Artefact {
 }
 
 /** The sum of RSS says more than there is, by enough to be believed. */
-export function findArtefact({ sums, usage }: ContainerRecording, gateBytes: number): Artefact | undefined {
+export function findArtefact(
+  { sums, usage, anonAndSwap }: ContainerRecording,
+  gateBytes: number,
+): Artefact | undefined {
   const [rss, pss] = [sums.rss, sums.pss].map(({ values }) => median(values));
   if (rss === undefined || pss === undefined || sums.pss.values.length === 0) return undefined;
   const used = median(usage.values);
   const twice = rss - pss;
   if (rss <= used || twice < gateBytes || twice < SHARING.artefact * rss) return undefined;
+  // Memory that itself comes and goes by as much is the story then, and not the sum.
+  const sorted = anonAndSwap.values.toSorted((a, b) => a - b);
+  const moves = (sorted[Math.floor(0.9 * sorted.length)] ?? 0) - (sorted[Math.floor(0.1 * sorted.length)] ?? 0);
+  if (moves > SHARING.artefact * twice) return undefined;
   const processes = Math.round(median(sums.processes.values));
   // One process shares only with others outside, whose pages are charged there: its own RSS misleads nobody by a sum.
   if (processes < 2) return undefined;

@@ -19,6 +19,9 @@ export interface Slope {
 /** Longer series are thinned by block minima before anything quadratic is done with them. */
 export const MAX_POINTS = 200;
 
+/** Room for the slopes of all pairs of such a series, used again by each call: a large target asks thousands of times. */
+const SLOPES = new Float64Array((MAX_POINTS * (MAX_POINTS - 1)) / 2);
+
 /** The two-sided 95 % point of the normal distribution. */
 const Z95 = 1.959964;
 
@@ -27,7 +30,10 @@ const MAD_TO_SIGMA = 1.4826;
 
 export function median(values: readonly number[]): number {
   if (values.length === 0) return 0;
-  const sorted = values.toSorted((a, b) => a - b);
+  return medianOfSorted(values.toSorted((a, b) => a - b));
+}
+
+function medianOfSorted(sorted: ArrayLike<number>): number {
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? 0;
   // Halved before the addition, so that two huge values cannot overflow.
@@ -45,18 +51,21 @@ export function span({ times }: Series): number {
  * (Sen 1968, section 3). Fewer than two points: all zero. O(n²): thin long series first.
  */
 export function theilSen({ times, values }: Series): Slope {
-  const slopes: number[] = [];
-  for (let i = 0; i < times.length; i++) {
-    for (let j = i + 1; j < times.length; j++) {
-      slopes.push(((values[j] ?? 0) - (values[i] ?? 0)) / ((times[j] ?? 0) - (times[i] ?? 0)));
+  const n = times.length;
+  const pairs = (n * (n - 1)) / 2;
+  if (pairs === 0) return { slope: 0, low: 0, high: 0 };
+  const slopes = pairs <= SLOPES.length ? SLOPES.subarray(0, pairs) : new Float64Array(pairs);
+  let at = 0;
+  for (let i = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++) {
+      slopes[at++] = ((values[j] ?? 0) - (values[i] ?? 0)) / ((times[j] ?? 0) - (times[i] ?? 0));
     }
   }
-  if (slopes.length === 0) return { slope: 0, low: 0, high: 0 };
-  slopes.sort((a, b) => a - b);
-  const reach = Z95 * Math.sqrt(kendallVariance(values.length, tieGroups(values, 0)));
-  const low = Math.max(0, Math.round((slopes.length - reach) / 2) - 1);
-  const high = Math.min(slopes.length - 1, Math.round((slopes.length + reach) / 2));
-  return { slope: median(slopes), low: slopes[low] ?? 0, high: slopes[high] ?? 0 };
+  slopes.sort();
+  const reach = Z95 * Math.sqrt(kendallVariance(n, tieGroups(values, 0)));
+  const low = Math.max(0, Math.round((pairs - reach) / 2) - 1);
+  const high = Math.min(pairs - 1, Math.round((pairs + reach) / 2));
+  return { slope: medianOfSorted(slopes), low: slopes[low] ?? 0, high: slopes[high] ?? 0 };
 }
 
 /** Variance of Kendall's S under no trend: [n(n-1)(2n+5) - Σ t(t-1)(2t+5)] / 18 over groups of t tied values (Kendall 1975). */

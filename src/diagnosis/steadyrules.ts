@@ -3,7 +3,7 @@ import type { Verdict } from "../api/memoryinvestigation.ts";
 import { type Claim, type Doubt, type Facts, doubt, growthPoints, isProvisional } from "./claim.ts";
 import { verdictOfKind } from "./anonrules.ts";
 import { line } from "./evidenceline.ts";
-import { heldTrend } from "./growth.ts";
+import { heldTrend, risenKinds } from "./growth.ts";
 import { findArtefact } from "./sharing.ts";
 import { RISE, SHARING } from "./thresholds.ts";
 import { bytesText, nounOf, secondsText } from "./words.ts";
@@ -43,6 +43,15 @@ export function doubtfulGrowth({ story, doubtful }: Facts): Doubt | undefined {
   const guess: Verdict =
     shape === "Step" ? "StepChange" : shape === "Decelerating" ? "WarmupPlateau" : verdictOfKind(kind);
   return doubt(reasons, guess);
+}
+
+/** It stands higher than it did, floor and all, and no shape says whether it goes on: whoever calls that steady calls a leak harmless. */
+export function unexplainedRise({ story }: Facts): Doubt | undefined {
+  const [kind] = risenKinds(story);
+  const trend = kind === undefined ? undefined : heldTrend(story, kind);
+  if (kind === undefined || trend === undefined) return undefined;
+  const reason = `${kind} stands ${bytesText(trend.netBytes)} higher than at the beginning, and so does its floor, by ${bytesText(trend.floorBytes)}, in no shape that tells whether it goes on; measure longer`;
+  return doubt([reason], verdictOfKind(kind));
 }
 
 /** Nothing grows, and the sum of RSS that was complained of counts pages many times. */

@@ -3,6 +3,8 @@ import type { Finding } from "../api/memoryinvestigation.ts";
 import { placeText } from "./attribution.ts";
 import { type Case, killsByAnon, podName } from "./case.ts";
 import type { ContainerGrowth } from "./growth.ts";
+import { parentsOf } from "./lineage.ts";
+import type { ProcessRecording } from "./recording.ts";
 import type { Judgement } from "./verdict.ts";
 import { bytesText, nameText, secondsText, sentence } from "./words.ts";
 
@@ -16,7 +18,8 @@ const KIND_WORDS = {
   file: "page cache (file)",
 } as const;
 
-export function summaryOf(seen: Case, judgement: Judgement, projection: Projection): string {
+/** @param rollout a sentence about the revision */
+export function summaryOf(seen: Case, judgement: Judgement, projection: Projection, rollout?: string): string {
   const { story } = seen;
   if (story === undefined) return "Nothing can be said: no container, cgroup or process could be measured.";
   const who = whoText(seen, story);
@@ -25,7 +28,8 @@ export function summaryOf(seen: Case, judgement: Judgement, projection: Projecti
     kills === 0
       ? ""
       : ` The kernel reported ${kills} ${kills === 1 ? "kill" : "kills"} with anonymous memory at 80 % of the limit or more.`;
-  return sentence(`${mainText(who, story, judgement, projection)}${killed}`);
+  const brought = rollout === undefined ? "" : ` ${rollout}`;
+  return sentence(`${mainText(who, story, judgement, projection)}${brought}${killed}`);
 }
 
 function mainText(who: string, story: ContainerGrowth, judgement: Judgement, projection: Projection): string {
@@ -49,12 +53,15 @@ function mainText(who: string, story: ContainerGrowth, judgement: Judgement, pro
   const provisional = trend.provisional ? " This is provisional." : "";
   const kindOf = verdict === "ThreadStackGrowth" ? " Its threads become more, and each has a stack." : "";
   const harmless = kind === "file" ? " Clean cache is taken back by the kernel before anything is killed." : "";
-  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(leader)}${projectionText(story, projection)}.${kindOf}${codeText(attribution)}${harmless}${provisional}`;
+  return `${capital(who)} gains ${bytesText(trend.slope)}/s of ${KIND_WORDS[kind]}${leaderText(story, leader)}${projectionText(story, projection)}.${kindOf}${codeText(attribution)}${harmless}${provisional}`;
 }
 
-function leaderText(leader: Judgement["leader"]): string {
+function leaderText({ container }: ContainerGrowth, leader: Judgement["leader"]): string {
   if (leader === undefined) return "";
-  return `, ${leader.sharePercent} % of it in process ${nameText(leader.process.comm)} (pid ${leader.process.pid})`;
+  const nameOf = ({ comm, pid }: ProcessRecording): string => `${nameText(comm)} (pid ${pid})`;
+  const [parent] = parentsOf(container, leader.process);
+  const from = parent === undefined ? "" : `, started by ${nameOf(parent)}`;
+  return `, ${leader.sharePercent} % of it in process ${nameOf(leader.process)}${from}`;
 }
 
 /** Whose code it is. A share of page faults is told as that: it is not the share of the bytes. */

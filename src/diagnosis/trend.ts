@@ -49,6 +49,8 @@ export interface Trend extends Slope {
   readonly spanSeconds: number;
   /** Last value less the first, in bytes. */
   readonly netBytes: number;
+  /** How far the floor rose: the least value of the last sixth less that of the first, in bytes; 0 where it is too short. */
+  readonly floorBytes: number;
   /** The growth that was demanded, in bytes. */
   readonly gateBytes: number;
   /** A leak slower than this, in bytes per second, would not have been seen. */
@@ -75,6 +77,7 @@ export function judgeTrend(measured: Series, limitBytes?: number): Trend {
     points,
     spanSeconds: seconds,
     netBytes,
+    floorBytes: 0,
     gateBytes,
     smallestSlope: Math.max(smallestDetectableSlope(series), seconds === 0 ? 0 : gateBytes / seconds),
   };
@@ -89,7 +92,9 @@ export function judgeTrend(measured: Series, limitBytes?: number): Trend {
       ],
     };
   }
-  return { ...common, ...shapeOf(series, estimate, netBytes, gateBytes) };
+  const floor = blockMinima(series, BLOCKS).values;
+  const floorBytes = (floor.at(-1) ?? 0) - (floor[0] ?? 0);
+  return { ...common, floorBytes, ...shapeOf(series, estimate, netBytes, gateBytes) };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The verdict: the first rule of an ordered list that has something to say, what comes next, and how sure it is. Says Inconclusive rather than guess. */
 import type { Verdict } from "../api/memoryinvestigation.ts";
-import { growingAnon } from "./anonrules.ts";
+import { VERDICTS } from "../api/verdicts.ts";
+import { growingAnon, hiddenInNoise } from "./anonrules.ts";
 import type { Attribution } from "./attribution.ts";
 import type { Case } from "./case.ts";
 import { type Claim, type Doubt, type Facts, type Kind, type Rule, factsOf } from "./claim.ts";
@@ -10,15 +11,24 @@ import { growingOther, mappedDirtyFile, pageCache, unchargedSockets } from "./ki
 import { allocatorRetention, loadProportional } from "./loadrules.ts";
 import { nodeVictim } from "./noderules.ts";
 import { limitTooLow, restartLoop, swapColdPages, throttledAtHigh, tooLittle } from "./pressurerules.ts";
-import { LEAST_CONFIDENCE, confidenceOf } from "./score.ts";
+import { LEAST_CONFIDENCE, type Point, confidenceOf } from "./score.ts";
 import { cowUnsharing, stepChange, transientSpike, warmupPlateau } from "./shaperules.ts";
-import { boundedSteady, doubtfulGrowth, emptied, sharedPageArtefact, withoutTraffic } from "./steadyrules.ts";
+import {
+  boundedSteady,
+  doubtfulGrowth,
+  emptied,
+  sharedPageArtefact,
+  unexplainedRise,
+  withoutTraffic,
+} from "./steadyrules.ts";
 import type { Trend } from "./trend.ts";
 
 export interface Judgement {
   readonly verdict: Verdict;
   readonly subKind?: string;
   readonly confidencePercent: number;
+  /** What was counted for it; what {@link confidenceOf} makes of that depends on the calibration. Absent: nothing is claimed. */
+  readonly points?: readonly Point[];
   /** The kind of memory that the verdict is about. */
   readonly kind?: Kind;
   readonly trend?: Trend;
@@ -47,6 +57,7 @@ const RULES: readonly Rule[] = [
   growingAnon,
   growingOther,
   unchargedSockets,
+  hiddenInNoise,
   // From here on every verdict is harmless, or is about the limit: it needs a target that works.
   withoutTraffic,
   emptied,
@@ -58,6 +69,7 @@ const RULES: readonly Rule[] = [
   stepChange,
   warmupPlateau,
   doubtfulGrowth,
+  unexplainedRise,
   swapColdPages,
   pageCache,
   sharedPageArtefact,
@@ -84,7 +96,11 @@ function settle(facts: Facts, claim: Claim, later: readonly Rule[]): Judgement {
     rival === undefined || claim.points.includes("rival") ? claim.points : [...claim.points, "rival" as const];
   const { verdict, kind, trend } = claim;
   const about = { ...(trend === undefined ? {} : { trend }), ...(kind === undefined ? {} : { kind }) };
-  const confidencePercent = confidenceOf(counted, claim.provisional, claim.cap);
+  const confidencePercent = confidenceOf(counted, {
+    provisional: claim.provisional,
+    grows: VERDICTS[verdict].nature === "Grows",
+    cap: claim.cap,
+  });
   if (confidencePercent < LEAST_CONFIDENCE) {
     const reason = `${verdict} is likely, but only ${confidencePercent} % sure (${LEAST_CONFIDENCE} % are demanded)`;
     return {
@@ -98,6 +114,7 @@ function settle(facts: Facts, claim: Claim, later: readonly Rule[]): Judgement {
     verdict,
     ...(claim.subKind === undefined ? {} : { subKind: claim.subKind }),
     confidencePercent,
+    points: counted,
     ...about,
     ...(claim.leader === undefined ? {} : { leader: claim.leader }),
     ...(claim.attribution === undefined ? {} : { attribution: claim.attribution }),

@@ -67,7 +67,8 @@ function culprit({ finding }: Material): Markup {
   const rows: readonly (readonly [string, string | undefined])[] = [
     ["Pod", who.pod],
     ["Container", who.container],
-    ["Process", who.process === undefined ? undefined : `${who.process.comm} (pid ${who.process.pid})`],
+    ["Process", who.process === undefined ? undefined : processText(who.process)],
+    ["Started by", who.process?.parents?.map(processText).join(", which was started by ")],
     ["Mapping", who.mapping],
     ["Library", who.library],
     ["Function", who.function === undefined ? undefined : `${who.function}${claimed}`],
@@ -84,6 +85,10 @@ function culprit({ finding }: Material): Markup {
             </div>`,
       )}
     </dl>`;
+}
+
+function processText({ pid, comm }: { readonly pid: number; readonly comm: string }): string {
+  return `${comm} (pid ${pid})`;
 }
 
 function facts(material: Material): readonly (readonly [string, string])[] {

@@ -115,7 +115,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
     culprit: {
       container: "thumbnail",
       pod: "thumbnail-svc-7d9c-x2x4q",
-      process: { pid: 4711, comm: "worker" },
+      process: { pid: 4711, comm: "worker", startTicks: 884213, parents: [{ pid: 4700, comm: "gunicorn" }] },
       mapping: "[heap]",
       library: "libimgdecode.so",
       function: "tiff_decode_tiles",

@@ -18,13 +18,26 @@ export interface Case {
   readonly settleSeconds?: number;
   readonly profile?: true;
   /** What the machine must have; without it the case is left out, and that is told. */
-  readonly needs?: "swap" | "huge pages" | "python3";
+  readonly needs?: "swap" | "huge pages" | "python3" | "go" | "java";
   readonly label: Label;
 }
 
 export interface Program {
   /** A C program of `programs/`, or a script with its runtime. */
-  readonly run: "heap" | "shapes" | "sharing" | "kernel" | "files" | "heap.mjs" | "worker.py";
+  readonly run:
+    | "heap"
+    | "shapes"
+    | "sharing"
+    | "kernel"
+    | "files"
+    | "variants"
+    | "unseen"
+    | "variants.go"
+    | "heap.mjs"
+    | "worker.py"
+    | "variants.mjs"
+    | "variants.py"
+    | "Variants.java";
   readonly args: readonly string[];
   /** Its comm, where that is not the program's own name. */
   readonly as?: string;

@@ -6,9 +6,18 @@ import { KERNEL } from "./cases/kernel.ts";
 import { LEAKS } from "./cases/leaks.ts";
 import { LIMITS } from "./cases/limits.ts";
 import { SHARED } from "./cases/shared.ts";
+import { UNSEEN } from "./cases/unseen.ts";
+import { VARIANTS } from "./cases/variants.ts";
 
 const secondsOf = ({ seconds = USUAL.seconds }: Case): number => seconds;
 
-export const CASES: readonly Case[] = [...LEAKS, ...BOUNDED, ...SHARED, ...KERNEL, ...FILES, ...LIMITS].toSorted(
-  (a, b) => secondsOf(a) - secondsOf(b),
-);
+export const CASES: readonly Case[] = [
+  ...LEAKS,
+  ...BOUNDED,
+  ...SHARED,
+  ...KERNEL,
+  ...FILES,
+  ...LIMITS,
+  ...VARIANTS,
+  ...UNSEEN,
+].toSorted((a, b) => secondsOf(a) - secondsOf(b));

@@ -91,13 +91,20 @@ function setLimit(cgroup: string, mib: number): void {
 /** The shell moves itself into the cgroup and becomes the program, so that no page of it is charged elsewhere. */
 function startIn(cgroup: string, work: string, { run, as, args }: Program, memory: string): ChildProcess {
   const words = args.map((word) => word.replace(/^MEMORY\//, `${memory}/`));
-  const script = run.includes(".") ? [join(PROGRAMS, run)] : [];
-  const command = [join(PROGRAMS, as ?? run), ...script, ...words];
+  const command = [...commandOf(run, as), ...words];
   return spawn("sh", ["-c", 'echo $$ >"$0/cgroup.procs" && exec nice -n 19 "$@"', cgroup, ...command], {
     cwd: work,
     stdio: ["ignore", "ignore", "inherit"],
     env: { PATH: process.env["PATH"] ?? "" },
   });
+}
+
+/** A runtime with its script, a JVM with its class, or a program itself, under the name that it is to have. */
+function commandOf(run: Program["run"], as: string | undefined): readonly string[] {
+  // A JVM finds its library only beside its own binary, and has a heap of a size that is known.
+  if (run === "Variants.java") return ["java", "-Xmx300m", "-XX:+UseSerialGC", "-cp", PROGRAMS, "Variants"];
+  const isScript = run.endsWith(".mjs") || run.endsWith(".py");
+  return [join(PROGRAMS, as ?? run), ...(isScript ? [join(PROGRAMS, run)] : [])];
 }
 
 /** What a recorder that was ended hard has left. */

@@ -23,11 +23,13 @@ import { type Case, USUAL } from "./case.ts";
 import { textOf } from "./packs.ts";
 import { HOME, type Lane, MEMORY, openLane, PROGRAMS, removeLeftCgroups } from "./lane.ts";
 
-const LANES = 2;
+/** Cases that run beside each other; more of them disturb each other on a small machine. */
+const LANES = Number(process.env["LANES"] ?? 2);
 const LEAST_SAMPLES = 0.9;
 const here = import.meta.dirname;
 const PACKS = join(here, "packs");
-const C_PROGRAMS = ["heap", "shapes", "sharing", "kernel", "files"] as const;
+const C_PROGRAMS = ["heap", "shapes", "sharing", "kernel", "files", "variants", "unseen"] as const;
+const SCRIPTS = ["heap.mjs", "worker.py", "variants.mjs", "variants.py"] as const;
 /** Frame pointers and no inlining: a function of the label is a function of the program. */
 const C_FLAGS = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-inline", "-fno-omit-frame-pointer"];
 
@@ -38,12 +40,29 @@ function build(): void {
     const source = join(here, "programs", `${name}.c`);
     execFileSync("gcc", [...C_FLAGS, "-pthread", source, "-o", join(PROGRAMS, name), "-lm"], { stdio: "inherit" });
   }
-  for (const script of ["heap.mjs", "worker.py"]) copyFileSync(join(here, "programs", script), join(PROGRAMS, script));
+  for (const script of SCRIPTS) copyFileSync(join(here, "programs", script), join(PROGRAMS, script));
+  const source = (name: string): string => join(here, "programs", name);
+  // With its debug information a Go program holds the path of whoever built it.
+  if (has("go"))
+    execFileSync("go", [
+      "build",
+      "-trimpath",
+      "-ldflags=-s -w",
+      "-o",
+      join(PROGRAMS, "variants.go"),
+      source("variants.go"),
+    ]);
+  if (has("javac")) execFileSync("javac", ["-d", PROGRAMS, source("Variants.java")]);
   place(process.execPath, "node");
   const python = pythonBinary();
   if (python !== undefined) place(python, "python3");
   for (const { as, run } of CASES.flatMap(({ programs }) => programs))
-    if (as !== undefined && !run.includes(".")) place(join(PROGRAMS, run), as);
+    if (as !== undefined && !/\.(?:mjs|py|java)$/.test(run) && existsSync(join(PROGRAMS, run)))
+      place(join(PROGRAMS, run), as);
+}
+
+function has(tool: string): boolean {
+  return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, tool)));
 }
 
 /** Under a neutral path, without a second copy where that can be. */
@@ -66,6 +85,8 @@ function pythonBinary(): string | undefined {
 function missing({ needs }: Case): string | undefined {
   if (needs === "swap" && readFileSync("/proc/swaps", "utf8").trim().split("\n").length < 2) return "no swap is on";
   if (needs === "python3" && pythonBinary() === undefined) return "there is no /usr/bin/python3";
+  if (needs === "go" && !has("go")) return "there is no Go toolchain";
+  if (needs === "java" && !has("javac")) return "there is no JDK";
   const huge = "/sys/kernel/mm/transparent_hugepage/enabled";
   if (needs === "huge pages" && (!existsSync(huge) || readFileSync(huge, "utf8").includes("[never]")))
     return "transparent huge pages are off";

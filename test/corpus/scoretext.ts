@@ -1,6 +1,7 @@
 /** A score in words and tables, as Markdown: the same for the terminal and for docs/calibration.md. */
 import { Verdict } from "../../src/api/memoryinvestigation.ts";
 import type { Band, Score, Share } from "./score.ts";
+import { wilson } from "./calibration.ts";
 
 export function scoreText(score: Score): string {
   const { verdicts, exact, processes, functions, boundedCalledLeak, leakCalledHarmless } = score;
@@ -68,15 +69,6 @@ function confusionText({ confusion }: Score): string[] {
 function bandRow({ from, to, count, right, claimed }: Band): string {
   const [low, high] = wilson(right, count);
   return `| ${from}-${to} % | ${count} | ${Math.round(claimed)} % | ${percent(right / count)} | ${percent(low)} to ${percent(high)} |`;
-}
-
-/** The score interval for a share (Wilson 1927), z = 1.96. */
-function wilson(right: number, count: number): readonly [number, number] {
-  const z2 = 1.96 ** 2;
-  const share = right / count;
-  const middle = (share + z2 / (2 * count)) / (1 + z2 / count);
-  const half = (1.96 * Math.sqrt((share * (1 - share)) / count + z2 / (4 * count ** 2))) / (1 + z2 / count);
-  return [middle - half, middle + half];
 }
 
 function percent(share: number): string {

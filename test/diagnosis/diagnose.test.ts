@@ -151,7 +151,11 @@ describe("a leak", () => {
         { pid: 11, ppid: 10, comm: "worker", anon: (t) => 10 + 0.5 * t },
       ],
     };
-    expect((await findingOf([plan])).culprit?.process).toEqual({ pid: 11, comm: "worker" });
+    expect((await findingOf([plan])).culprit?.process).toMatchObject({
+      pid: 11,
+      comm: "worker",
+      parents: [{ pid: 10, comm: "init" }],
+    });
   });
 
   test("spread evenly over four processes of different programs names nobody", async () => {
