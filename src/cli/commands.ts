@@ -4,6 +4,7 @@ import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
+import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
 import { listCommand } from "./listcommand.ts";
 import { packCommand } from "./packcommand.ts";
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   packCommand,
   listCommand,
   showCommand,
+  explainCommand,
   approveCommand,
   releaseCommand,
 ];

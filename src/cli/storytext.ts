@@ -34,7 +34,7 @@ export function storyText(investigation: MemoryInvestigation, width: number, now
 }
 
 /** Whatever wrote the object: nothing in it can control the terminal. */
-function printable<T>(value: T): T {
+export function printable<T>(value: T): T {
   if (typeof value === "string") return shown(value, MAX_TEXT) as T;
   if (Array.isArray(value)) return value.map((entry: unknown) => printable(entry)) as T;
   if (typeof value !== "object" || value === null) return value;
@@ -204,7 +204,7 @@ function bullet(step: string, width: number): string[] {
 }
 
 /** Text behind a lead, its further lines below its first. */
-function hanging(lead: string, text: string, width: number): string[] {
+export function hanging(lead: string, text: string, width: number): string[] {
   const [first = "", ...rest] = wrap(text, Math.max(24, width - lead.length));
   return [`${lead}${first}`.trimEnd(), ...rest.map((line) => `${" ".repeat(lead.length)}${line}`)];
 }

@@ -257,7 +257,7 @@ function projectNode(raw: unknown): NodeView | undefined {
   return { ...bare(whole), ready: conditions.some((c) => c.type === "Ready" && c.status === "True") };
 }
 
-function projectNamespace(raw: unknown): NamespaceView | undefined {
+export function projectNamespace(raw: unknown): NamespaceView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
   return { ...bare(whole), labels: (raw as { metadata: { labels?: Record<string, string> } }).metadata.labels ?? {} };
@@ -267,7 +267,12 @@ function bare({ uid, namespace, name, resourceVersion }: Tracked): Tracked {
   return { uid, namespace, name, resourceVersion };
 }
 
-function projectPolicy(raw: unknown, kind: PolicyView["kind"], log: Logger): (PolicyView & Tracked) | undefined {
+/** Undefined and a warning for one whose spec this version cannot read. */
+export function projectPolicy(
+  raw: unknown,
+  kind: PolicyView["kind"],
+  log: Pick<Logger, "warn">,
+): (PolicyView & Tracked) | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
   const { spec, metadata } = raw as { spec?: unknown; metadata: { generation?: number; creationTimestamp?: string } };

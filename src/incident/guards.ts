@@ -82,6 +82,17 @@ export function firstRefusal(
   return undefined;
 }
 
+/** What each guard says, whatever the others say: for people who ask what would happen. A guard is named after its function. */
+export function everyAnswer(
+  question: MitigationQuestion,
+  guards: readonly MitigationGuard[] = MITIGATION_GUARDS,
+): readonly { readonly guard: string; readonly answer: GuardAnswer | undefined }[] {
+  return guards.map(({ means, refuse }) => {
+    const refusal = refuse(question);
+    return { guard: refuse.name, answer: refusal === undefined ? undefined : { ...refusal, means } };
+  });
+}
+
 function refusal(reason: Reason, message: string): Refusal {
   return { reason, message };
 }

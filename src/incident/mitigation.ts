@@ -56,7 +56,7 @@ export function freshSteps(
   });
 }
 
-interface Course {
+export interface Course {
   readonly seen: Observation;
   readonly investigation: MemoryInvestigation;
   readonly finding: Finding;
@@ -133,7 +133,8 @@ function left(records: readonly MitigationRecord[]): MitigationStep {
   return nothing(records, first.reason as Reason, `${first.action}: ${first.message}`);
 }
 
-function questionOf(
+/** What the guards of one action are asked. */
+export function questionOf(
   course: Course,
   policy: EffectivePolicy,
   mitigation: Mitigation,
