@@ -4,6 +4,7 @@
  */
 import type { MemoryInvestigation, TargetRef } from "../api/memoryinvestigation.ts";
 import type { ApiObject } from "../cluster/api.ts";
+import type { Check } from "../cluster/checkup.ts";
 import type { DryRun } from "../cluster/dryrun.ts";
 import type { ApiErrorReason } from "../cluster/errors.ts";
 import type { Session } from "../cluster/session.ts";
@@ -147,6 +148,12 @@ export function notFound(name: string, namespace: string, others: readonly ApiOb
   const list = `(oomscope list -n ${namespace} shows them)`;
   if (ofWorkload > 1) return `${none}; ${ofWorkload} names begin so ${list}`;
   return near === undefined ? `${none} ${list}` : `${none}; did you mean ${near}? ${list}`;
+}
+
+/** Whether the cluster is ready, check by check. Throws ApiError where it cannot be asked at all. */
+export async function askCheckUp(cluster: Cluster, { clock }: World): Promise<Check[]> {
+  const { checkUp } = await import("../cluster/checkup.ts");
+  return checkUp({ ...cluster, clock });
 }
 
 /** What would be done about a workload. Throws Failed when there is none, and ApiError. */

@@ -4,6 +4,7 @@ import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
+import { doctorCommand } from "./doctorcommand.ts";
 import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
 import { listCommand } from "./listcommand.ts";
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   listCommand,
   showCommand,
   explainCommand,
+  doctorCommand,
   approveCommand,
   releaseCommand,
 ];
