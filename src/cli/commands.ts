@@ -4,6 +4,7 @@ import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
+import { denyCommand } from "./denycommand.ts";
 import { doctorCommand } from "./doctorcommand.ts";
 import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
@@ -31,5 +32,6 @@ export const COMMANDS: readonly Command[] = [
   explainCommand,
   doctorCommand,
   approveCommand,
+  denyCommand,
   releaseCommand,
 ];

@@ -175,6 +175,8 @@ export function nextSteps(investigation: MemoryInvestigation): string[] {
       steps.push(
         `${action} waits for a person. To let it happen, for this finding and no other:`,
         `$ oomscope approve ${at} ${action} --finding ${finding?.id ?? "ID"}`,
+        "Or to say no to it:",
+        `$ oomscope deny ${at} ${action} --finding ${finding?.id ?? "ID"}`,
       );
   const mitigated = of("Mitigated");
   if (mitigated !== undefined && mitigated.reason !== "AwaitingApproval") advise(mitigated.reason);

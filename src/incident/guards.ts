@@ -53,6 +53,7 @@ export const MITIGATION_GUARDS: readonly MitigationGuard[] = [
   no(onsetUnknown),
   no(noHealthyRevision),
   no(proposalStale),
+  no(deniedByPerson),
   { means: "Ask", refuse: approvalMissing },
   { means: "Ask", refuse: gitOpsReverts },
   notYet(paused),
@@ -231,6 +232,19 @@ export function isApproved(
   { action, finding }: { readonly action: string; readonly finding: string },
 ): boolean {
   return (investigation.spec.approvedActions ?? []).some((a) => a.action === action && a.finding === finding);
+}
+
+/** Whether a person has said no to the action for this finding. */
+export function isDenied(
+  investigation: MemoryInvestigation,
+  { action, finding }: { readonly action: string; readonly finding: string },
+): boolean {
+  return (investigation.spec.deniedActions ?? []).some((d) => d.action === action && d.finding === finding);
+}
+
+function deniedByPerson({ investigation, finding, mitigation }: MitigationQuestion): Refusal | undefined {
+  if (!isDenied(investigation, { action: mitigation.action, finding: finding.id })) return undefined;
+  return refusal("DeniedByPerson", `A person has said no to ${mitigation.action} for finding ${finding.id}`);
 }
 
 /** By whose leave the action is taken, once no guard refuses. */

@@ -8,7 +8,7 @@ import type { MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
-import { firstRefusal, isApproved, leaveOf, type GuardAnswer, type MitigationQuestion } from "./guards.ts";
+import { firstRefusal, isApproved, isDenied, leaveOf, type GuardAnswer, type MitigationQuestion } from "./guards.ts";
 import { gitOpsOwner } from "./gitops.ts";
 import { markOf } from "./marks.ts";
 import type { EffectivePolicy, Observation, Refused, TargetState } from "./observation.ts";
@@ -38,11 +38,13 @@ export function underWay(investigation: MemoryInvestigation): MitigationRecord |
   return investigation.status?.mitigations?.find(({ state }) => state === "Intended" || state === "RollingOut");
 }
 
-/** An investigation that has ended with a proposal, and a person has approved it since: it is taken up again. */
+/** An investigation that has ended with a proposal, and a person has said yes or no to it since: it is taken up again. */
 export function takenUp(investigation: MemoryInvestigation): boolean {
   const { spec, status } = investigation;
   if (spec.suspend || status?.result !== "Recommended") return false;
-  return (status.mitigations ?? []).some((record) => record.state === "Proposed" && isApproved(investigation, record));
+  return (status.mitigations ?? []).some(
+    (record) => record.state === "Proposed" && (isApproved(investigation, record) || isDenied(investigation, record)),
+  );
 }
 
 /** What has come further, or stands where it stands for another reason. */
