@@ -172,6 +172,38 @@ function noWorkload({ kind, name }: Pick<TargetRef, "kind" | "name">, namespace:
   return `There is no ${kind} ${name} in namespace ${namespace} (kubectl get ${kind.toLowerCase()}s -n ${namespace} lists them); name another namespace with -n`;
 }
 
+/** Makes an investigation. Throws ApiError. */
+export async function createInvestigation(
+  { api, namespace }: Cluster,
+  name: string,
+  spec: Partial<MemoryInvestigation["spec"]>,
+): Promise<ApiObject> {
+  const { memoryinvestigations } = await import("../cluster/resources.ts");
+  return api.create(memoryinvestigations, { metadata: { name, namespace }, spec });
+}
+
+/** Between two looks of somebody who watches. */
+const LOOK_MS = 1_000;
+
+/** Looks once a second. While the API server cannot answer, what was seen last is given again, and that is told once; the first look must succeed. */
+export async function* looks<T>({ clock, terminal }: World, look: () => Promise<T>): AsyncGenerator<T> {
+  const { isApiError } = await import("../cluster/errors.ts");
+  let silent = false;
+  let last = await look();
+  for (;;) {
+    yield last;
+    await clock.sleep(LOOK_MS);
+    try {
+      last = await look();
+      silent = false;
+    } catch (error) {
+      if (!isApiError(error, "Unreachable", "Unknown", "ServerError", "Throttled")) throw error;
+      if (!silent) terminal.tell(`The API server does not answer (${shown(error.message, 1024)}); it is asked again\n`);
+      silent = true;
+    }
+  }
+}
+
 /**
  * Changes the spec of an investigation as it was read: nothing is written when it has changed since, or was made anew. Throws ApiError.
  */

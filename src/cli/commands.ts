@@ -8,6 +8,7 @@ import { denyCommand } from "./denycommand.ts";
 import { doctorCommand } from "./doctorcommand.ts";
 import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
+import { investigateCommand } from "./investigatecommand.ts";
 import { listCommand } from "./listcommand.ts";
 import { packCommand } from "./packcommand.ts";
 import { perfCheckCommand } from "./perfcheckcommand.ts";
@@ -16,6 +17,7 @@ import { reportCommand } from "./reportcommand.ts";
 import { sceneCommand } from "./scenecommand.ts";
 import { showCommand } from "./showcommand.ts";
 import { smapsCommand } from "./smapscommand.ts";
+import { watchCommand } from "./watchcommand.ts";
 
 export const COMMANDS: readonly Command[] = [
   collectCommand,
@@ -27,6 +29,8 @@ export const COMMANDS: readonly Command[] = [
   growthCommand,
   perfCheckCommand,
   packCommand,
+  investigateCommand,
+  watchCommand,
   listCommand,
   showCommand,
   explainCommand,

@@ -28,8 +28,7 @@ export function storyText(investigation: MemoryInvestigation, width: number, now
   if (status.finding !== undefined)
     lines.push("", `Finding ${status.finding.id}`, ...findingLines(findingText(status.finding, width - 2)));
   for (const record of status.mitigations ?? []) lines.push("", ...mitigationLines(record, width));
-  lines.push("", "What to do next");
-  for (const step of nextSteps(story)) lines.push(...bullet(step, width));
+  lines.push("", ...nextLines(story, width));
   return `${lines.join("\n")}\n`;
 }
 
@@ -154,6 +153,10 @@ function templateText({ revision, number, images }: NonNullable<MitigationRecord
   return `${revision}${counted} with ${images.join(", ")}`;
 }
 
+export function nextLines(investigation: MemoryInvestigation, width: number): string[] {
+  return ["What to do next", ...nextSteps(investigation).flatMap((step) => bullet(step, width))];
+}
+
 /**
  * What a person can do now, the most urgent first. A line that begins with `$ ` is a command.
  * @returns at least one
@@ -187,7 +190,8 @@ export function nextSteps(investigation: MemoryInvestigation): string[] {
       `$ oomscope release ${at}`,
     );
   if (result === undefined && !spec.suspend) {
-    steps.push("It has not ended yet. To wait for its end:");
+    steps.push("It has not ended yet. To follow it, or to wait for its end:");
+    steps.push(`$ oomscope watch ${at}`);
     steps.push(`$ kubectl wait --for=condition=Succeeded memi/${at} --timeout=15m`);
   }
   if (result === "Failed" || result === "Inconclusive") advise(of("Succeeded")?.reason);

@@ -1,14 +1,21 @@
-/** `oomscope explain` against a real API server: the policy in force and why, what narrows it, and every guard's answer on the workload as it stands. */
+/**
+ * The commands that begin with a workload, against a real API server. `explain`: the policy in force and why, and every guard's answer as things stand.
+ * `investigate` and `watch`: one is made where it makes sense, and told as it happens; the operator's part is played by the test.
+ */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { EXIT } from "../../src/cli/command.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EXIT, type Command } from "../../src/cli/command.ts";
+import { investigateCommand } from "../../src/cli/investigatecommand.ts";
+import { watchCommand } from "../../src/cli/watchcommand.ts";
 import { explainCommand } from "../../src/cli/explaincommand.ts";
 import type { DryRun } from "../../src/cluster/dryrun.ts";
 import * as kinds from "../../src/cluster/resources.ts";
 import { connect, installCrds } from "../api/crdserver.ts";
 import { type OwnServer, startOwnServer } from "../cluster-door/ownserver.ts";
+import { investigationOf } from "./investigation.ts";
 import { type Ran, runCommand } from "./world.ts";
 
 let own: OwnServer;
@@ -16,12 +23,14 @@ let folder: string;
 let alice: string;
 const noRoots = { proc: "/nowhere", cgroup: "/nowhere", kmsg: "/nowhere" };
 
-const run = (...words: string[]): Promise<Ran> =>
+const runOf = (command: Command, words: readonly string[], onWait?: () => Promise<void>): Promise<Ran> =>
   runCommand(
-    explainCommand,
+    command,
     noRoots,
     words.includes("--kubeconfig") ? words : [...words, "--kubeconfig", own.server.kubeconfig],
+    onWait,
   );
+const run = (...words: string[]): Promise<Ran> => runOf(explainCommand, words);
 const asked = async (...words: string[]): Promise<DryRun> =>
   JSON.parse((await run(...words, "-n", "media", "-o", "json")).printed) as DryRun;
 
@@ -253,4 +262,115 @@ test("whoever may look into one namespace only gets an answer, with what is miss
     "ClusterMemoryPolicies",
     "investigations of other namespaces, which budgets count,",
   ]);
+});
+
+describe("investigate", () => {
+  test("makes one, of the controller where a pod was named, and not a second one", async () => {
+    const words = ["pod/thumbs-h2-a", "-n", "media", "--container", "app"];
+    const { printed } = await runOf(investigateCommand, words);
+    const name = /^Investigation (thumbs-[0-9a-f]{8}) is opened; to follow it: oomscope watch \1 -n media\n$/.exec(
+      printed,
+    )?.[1];
+    const live = await own.api.get(kinds.memoryinvestigations, { namespace: "media", name: name ?? "" });
+    expect(live["spec"]).toMatchObject({
+      targetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "thumbs" },
+      container: "app",
+    });
+    await expect(runOf(investigateCommand, words)).rejects.toThrow(
+      `${name ?? "?"} looks into Deployment thumbs already; to follow it: oomscope watch ${name ?? "?"} -n media`,
+    );
+    await own.api.remove(kinds.memoryinvestigations, { namespace: "media", name: name ?? "" });
+  });
+
+  test("says what is missing where nothing would come of it", async () => {
+    await own.api.create(kinds.namespaces, { metadata: { name: "kube-alike" } });
+    await own.api.mergePatch(
+      kinds.clustermemorypolicies,
+      { name: "everywhere" },
+      {
+        spec: { namespaceSelector: { matchLabels: { team: "images" } } },
+      },
+    );
+    await own.api.create(kinds.pods, {
+      metadata: { namespace: "kube-alike", name: "lonely" },
+      spec: { containers: [{ name: "app", image: "x" }] },
+    });
+    await expect(runOf(investigateCommand, ["pod/lonely", "-n", "kube-alike"])).rejects.toThrow(
+      "No investigation is made, because nothing would come of it: No MemoryPolicy or ClusterMemoryPolicy selects this workload",
+    );
+    await expect(runOf(investigateCommand, ["pod/lonely", "--timeout", "5s"])).rejects.toThrow(
+      "--timeout means nothing",
+    );
+  });
+});
+
+describe("watch", () => {
+  const at = { namespace: "media", name: "thumbs-1" };
+  const { status } = investigationOf("thumbs-1", "media");
+  const write = (over: object) =>
+    own.api.applyStatus(kinds.memoryinvestigations, { metadata: at, status: over }, { force: true });
+  const conditions = status?.conditions;
+  const collection = { ...status?.collections?.[0], state: "Running", samplesExpected: 24 };
+
+  test("tells each thing once, from before the investigation was there until its end", async () => {
+    const steps: (() => Promise<unknown>)[] = [
+      () =>
+        own.api.create(kinds.memoryinvestigations, {
+          metadata: at,
+          spec: { targetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "thumbs" } },
+        }),
+      () => write({ kills: status?.kills?.slice(0, 1) }),
+      () => write({ kills: status?.kills, preserved: status?.preserved }),
+      ...[1, 7, 8, 13].map(
+        (samples) => () =>
+          write({
+            ...status,
+            result: undefined,
+            finding: undefined,
+            mitigations: undefined,
+            conditions: undefined,
+            collections: [{ ...collection, samples }],
+          }),
+      ),
+      () => write({ ...status, conditions, result: undefined }),
+      () => write({ ...status }),
+    ];
+    const { code, printed, told } = await runOf(watchCommand, ["deploy/thumbs", "-n", "media"], async () => {
+      await steps.shift()?.();
+    });
+    expect(code).toBe(EXIT.done);
+    expect(told).toBe("");
+    const lines = printed.split("\n").filter((line) => line.startsWith("  +"));
+    expect(lines.map((line) => line.replace(/^ {2}\+ *\d+s {2}/, "").slice(0, 66))).toEqual([
+      "investigation thumbs-1 of Deployment thumbs was opened (by hand)",
+      "ContainerKilled: thumbnail of thumbs-7d9f-abcde at its limit of 25",
+      "  the kernel confirms: it killed thumbnail-svc (pid 4711), 250 MiB",
+      "Evicted: pod of thumbs-7d9f-abcde",
+      "pod thumbs-7d9f-abcde is kept (Isolate): It was killed last and ru",
+      "  The memory of before the kill: the container was started again.",
+      "collection thumbs-1-d1 on node-1: Running",
+      "  [##------------------------------------] 1 of 24 samples",
+      "  [###########---------------------------] 7 of 24 samples",
+      "  [#####################-----------------] 13 of 24 samples",
+      "collection thumbs-1-d1 on node-1: Complete",
+      "finding: AnonHeapLeak (75 % sure): Container thumbnail gains 1.1 M",
+      "Rollback: Proposed (AwaitingApproval): Waits for a person's approv",
+    ]);
+    expect(printed).toContain("\nAnonHeapLeak, 75 % sure\n");
+    expect(printed).toContain("\nResult: Recommended; 2 kills in 1 pod on 1 node\n\nWhat to do next\n");
+    expect(printed).toContain("oomscope approve thumbs-1 -n media Rollback --finding 3f9c00112233\n");
+  });
+
+  test("the exit code tells the result, and a time that is over, and one that was deleted", async () => {
+    await write({ ...status, result: "Inconclusive" });
+    expect((await runOf(watchCommand, ["thumbs-1", "-n", "media"])).code).toBe(EXIT.inconclusive);
+    await write({ ...status, result: "Failed" });
+    expect((await runOf(watchCommand, ["-n", "media"])).code).toBe(EXIT.failed);
+    await write({ ...status, result: undefined });
+    const late = await runOf(watchCommand, ["thumbs-1", "-n", "media", "--timeout", "1s"], () => delay(300));
+    expect(late).toMatchObject({ code: EXIT.timedOut });
+    expect(late.told).toBe("thumbs-1 has not ended in the time that --timeout gives; it goes on in the cluster\n");
+    const gone = runOf(watchCommand, ["thumbs-1", "-n", "media"], () => own.api.remove(kinds.memoryinvestigations, at));
+    await expect(gone).rejects.toThrow("Investigation thumbs-1 was deleted while it was watched");
+  });
 });
