@@ -136,7 +136,8 @@ undeploy: ## Take oomscope out again: investigations first, so that every pod is
 
 .PHONY: story
 story: deps ## Tell the story of the newest investigation while it happens: make story NAMESPACE=media.
-	KUBECONFIG=$(CLUSTER_KUBECONFIG) node scripts/story.ts $(NAMESPACE)
+	@# Exit code 4: it has ended, and says honestly that it does not know.
+	node src/cli/main.ts watch -n $(NAMESPACE) --timeout 15m --kubeconfig $(CLUSTER_KUBECONFIG) || [ $$? = 4 ]
 
 ##@ Demo
 

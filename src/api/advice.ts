@@ -147,6 +147,11 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated"],
     advice: "Resume it, or set its update strategy to RollingUpdate without a partition.",
   },
+  DeniedByPerson: {
+    on: ["Mitigated"],
+    advice:
+      "Nothing, if that was meant. Otherwise the command that status shows does it by hand, or another investigation proposes it anew.",
+  },
   ProposalStale: {
     on: ["Mitigated"],
     advice: "Look at `status.mitigations` again; another investigation can be approved anew.",

@@ -54,6 +54,13 @@ export const ApprovedAction = z.object({
   ),
 });
 
+export const DeniedAction = z.object({
+  action: MitigationAction.describe("The action that is denied."),
+  finding: ShortHash.describe(
+    "`status.finding.id` that the denial was given for. It is void when the finding changes.",
+  ),
+});
+
 export const MemoryInvestigationSpec = z
   .object({
     targetRef: TargetRef.describe(
@@ -97,6 +104,14 @@ export const MemoryInvestigationSpec = z
         "Actions that are to be put back. What somebody else has changed since stays as it is; `status.mitigations[].undo` says what came of it. Take the entry away and put it there again to ask once more.",
       )
       .meta(listMap("action")),
+    deniedActions: z
+      .array(DeniedAction)
+      .max(6)
+      .optional()
+      .describe(
+        "Actions a person has said no to, each bound to the finding it was proposed for. What has not been begun is refused then, also where the policy needs no approval; it stays refused for that finding.",
+      )
+      .meta(listMap("action")),
     release: z
       .boolean()
       .default(false)
@@ -115,6 +130,10 @@ export const MemoryInvestigationSpec = z
       {
         rule: "has(self.policyRef) == has(oldSelf.policyRef) && (!has(self.policyRef) || self.policyRef == oldSelf.policyRef)",
         message: "policyRef cannot be changed; create another MemoryInvestigation instead",
+      },
+      {
+        rule: "!has(self.approvedActions) || !has(self.deniedActions) || !self.approvedActions.exists(a, self.deniedActions.exists(d, d.action == a.action && d.finding == a.finding))",
+        message: "an action is either approved or denied for one finding; leave it in one of the two lists",
       },
     ),
   );

@@ -41,6 +41,7 @@ export const REASONS = {
   // Mitigation
   NoActionNamed: "The policy names no action, so nothing is done about the finding.",
   AwaitingApproval: "The action is ready, and waits until a person approves it for this finding.",
+  DeniedByPerson: "A person has said no to the action for this finding.",
   ActionNotAllowed: "A ClusterMemoryPolicy does not allow the action in this namespace.",
   ActionNotSupported: "This version cannot take the action on a workload of this kind.",
   OptedOut: "The workload carries the annotation `oomscope.dev/do-not-mitigate`.",

@@ -2,10 +2,13 @@
  * What do the commands that speak to a cluster share? Their options, the connection, and sentences for what can go wrong on the way. The cluster's code is
  * loaded here and only when such a command runs, so that the commands for one machine start as fast as without it.
  */
-import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { MemoryInvestigation, TargetRef } from "../api/memoryinvestigation.ts";
 import type { ApiObject } from "../cluster/api.ts";
+import type { Check } from "../cluster/checkup.ts";
+import type { DryRun } from "../cluster/dryrun.ts";
 import type { ApiErrorReason } from "../cluster/errors.ts";
 import type { Session } from "../cluster/session.ts";
+import type { ExplainQuestion } from "../incident/explain.ts";
 import { type Given, nearest, type OptionSpec, UsageError } from "./arguments.ts";
 import { Failed, type World } from "./command.ts";
 import { shown } from "./text.ts";
@@ -145,6 +148,60 @@ export function notFound(name: string, namespace: string, others: readonly ApiOb
   const list = `(oomscope list -n ${namespace} shows them)`;
   if (ofWorkload > 1) return `${none}; ${ofWorkload} names begin so ${list}`;
   return near === undefined ? `${none} ${list}` : `${none}; did you mean ${near}? ${list}`;
+}
+
+/** Whether the cluster is ready, check by check. Throws ApiError where it cannot be asked at all. */
+export async function askCheckUp(cluster: Cluster, { clock }: World): Promise<Check[]> {
+  const { checkUp } = await import("../cluster/checkup.ts");
+  return checkUp({ ...cluster, clock });
+}
+
+/** What would be done about a workload. Throws Failed when there is none, and ApiError. */
+export async function askDryRun(
+  { api, namespace }: Cluster,
+  workload: Pick<TargetRef, "kind" | "name">,
+  question: Pick<ExplainQuestion, "now" | "suppose">,
+): Promise<DryRun> {
+  const { dryRun, resolveWorkload } = await import("../cluster/dryrun.ts");
+  const key = await resolveWorkload(api, { namespace, ...workload });
+  if (key === undefined) throw new Failed(noWorkload(workload, namespace));
+  return dryRun(api, key, question);
+}
+
+function noWorkload({ kind, name }: Pick<TargetRef, "kind" | "name">, namespace: string): string {
+  return `There is no ${kind} ${name} in namespace ${namespace} (kubectl get ${kind.toLowerCase()}s -n ${namespace} lists them); name another namespace with -n`;
+}
+
+/** Makes an investigation. Throws ApiError. */
+export async function createInvestigation(
+  { api, namespace }: Cluster,
+  name: string,
+  spec: Partial<MemoryInvestigation["spec"]>,
+): Promise<ApiObject> {
+  const { memoryinvestigations } = await import("../cluster/resources.ts");
+  return api.create(memoryinvestigations, { metadata: { name, namespace }, spec });
+}
+
+/** Between two looks of somebody who watches. */
+const LOOK_MS = 1_000;
+
+/** Looks once a second. While the API server cannot answer, what was seen last is given again, and that is told once; the first look must succeed. */
+export async function* looks<T>({ clock, terminal }: World, look: () => Promise<T>): AsyncGenerator<T> {
+  const { isApiError } = await import("../cluster/errors.ts");
+  let silent = false;
+  let last = await look();
+  for (;;) {
+    yield last;
+    await clock.sleep(LOOK_MS);
+    try {
+      last = await look();
+      silent = false;
+    } catch (error) {
+      if (!isApiError(error, "Unreachable", "Unknown", "ServerError", "Throttled")) throw error;
+      if (!silent) terminal.tell(`The API server does not answer (${shown(error.message, 1024)}); it is asked again\n`);
+      silent = true;
+    }
+  }
 }
 
 /**

@@ -32,6 +32,8 @@ export const EXIT = {
   partial: 3,
   /** All was collected or read, and the verdict is Inconclusive. */
   inconclusive: 4,
+  /** What was waited for did not come in the time that was given. */
+  timedOut: 124,
 } as const;
 
 /** Thrown for what could not be done, with a sentence that says why and what to do. Exit code 1. */

@@ -4,7 +4,11 @@ import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
+import { denyCommand } from "./denycommand.ts";
+import { doctorCommand } from "./doctorcommand.ts";
+import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
+import { investigateCommand } from "./investigatecommand.ts";
 import { listCommand } from "./listcommand.ts";
 import { packCommand } from "./packcommand.ts";
 import { perfCheckCommand } from "./perfcheckcommand.ts";
@@ -13,6 +17,7 @@ import { reportCommand } from "./reportcommand.ts";
 import { sceneCommand } from "./scenecommand.ts";
 import { showCommand } from "./showcommand.ts";
 import { smapsCommand } from "./smapscommand.ts";
+import { watchCommand } from "./watchcommand.ts";
 
 export const COMMANDS: readonly Command[] = [
   collectCommand,
@@ -24,8 +29,13 @@ export const COMMANDS: readonly Command[] = [
   growthCommand,
   perfCheckCommand,
   packCommand,
+  investigateCommand,
+  watchCommand,
   listCommand,
   showCommand,
+  explainCommand,
+  doctorCommand,
   approveCommand,
+  denyCommand,
   releaseCommand,
 ];

@@ -31,6 +31,11 @@ export async function objectText(
     return items.map(({ metadata }) => `memoryinvestigation.oomscope.dev/${metadata.name ?? ""}\n`).join("");
   const plain = items.map(withoutManagedFields);
   const value = many ? { apiVersion: "v1", kind: "List", metadata: { resourceVersion: "" }, items: plain } : plain[0];
+  return dataText(value, format);
+}
+
+/** What is no Kubernetes object, for machines. */
+export async function dataText(value: unknown, format: "json" | "yaml"): Promise<string> {
   if (format === "json") return `${JSON.stringify(value, null, 4)}\n`;
   const { stringify } = await import("yaml");
   return stringify(value, { lineWidth: 0 });

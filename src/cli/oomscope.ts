@@ -87,7 +87,7 @@ function help(terminal: Terminal, name: string | undefined): number {
     "  sudo oomscope collect --pid $(pgrep -o NAME)    on one machine",
     "  oomscope list --all-namespaces                  in a cluster with oomscope",
     "",
-    "Exit codes: 0 done, 1 could not be done, 2 wrong call, 3 a partial pack, 4 Inconclusive.",
+    "Exit codes: 0 done, 1 could not be done, 2 wrong call, 3 a partial pack, 4 Inconclusive, 124 timed out.",
   ];
   terminal.print(`${lines.join("\n")}\n`);
   return EXIT.done;

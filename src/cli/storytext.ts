@@ -30,13 +30,12 @@ export function storyText(investigation: MemoryInvestigation, width: number, now
     lines.push("", `Finding ${status.finding.id}`, ...findingLines(findingText(status.finding, width - 2)));
   for (const record of status.mitigations ?? []) lines.push("", ...mitigationLines(record, width));
   if (status.validation !== undefined) lines.push("", ...validationLines(status.validation, width));
-  lines.push("", "What to do next");
-  for (const step of nextSteps(story)) lines.push(...bullet(step, width));
+  lines.push("", ...nextLines(story, width));
   return `${lines.join("\n")}\n`;
 }
 
 /** Whatever wrote the object: nothing in it can control the terminal. */
-function printable<T>(value: T): T {
+export function printable<T>(value: T): T {
   if (typeof value === "string") return shown(value, MAX_TEXT) as T;
   if (Array.isArray(value)) return value.map((entry: unknown) => printable(entry)) as T;
   if (typeof value !== "object" || value === null) return value;
@@ -167,6 +166,10 @@ function changeText({ kind, name, container, field, before, after }: ValueChange
   return `${field} of ${where}: from ${before ?? "nothing"} to ${after ?? "nothing"}`;
 }
 
+export function nextLines(investigation: MemoryInvestigation, width: number): string[] {
+  return ["What to do next", ...nextSteps(investigation).flatMap((step) => bullet(step, width))];
+}
+
 /**
  * What a person can do now, the most urgent first. A line that begins with `$ ` is a command.
  * @returns at least one
@@ -188,6 +191,8 @@ export function nextSteps(investigation: MemoryInvestigation): string[] {
       steps.push(
         `${action} waits for a person. To let it happen, for this finding and no other:`,
         `$ oomscope approve ${at} ${action} --finding ${finding?.id ?? "ID"}`,
+        "Or to say no to it:",
+        `$ oomscope deny ${at} ${action} --finding ${finding?.id ?? "ID"}`,
       );
   const mitigated = of("Mitigated");
   if (mitigated !== undefined && mitigated.reason !== "AwaitingApproval") advise(mitigated.reason);
@@ -199,7 +204,8 @@ export function nextSteps(investigation: MemoryInvestigation): string[] {
       `$ oomscope release ${at}`,
     );
   if (result === undefined && !spec.suspend) {
-    steps.push("It has not ended yet. To wait for its end:");
+    steps.push("It has not ended yet. To follow it, or to wait for its end:");
+    steps.push(`$ oomscope watch ${at}`);
     steps.push(`$ kubectl wait --for=condition=Succeeded memi/${at} --timeout=15m`);
   }
   if (result === "Failed" || result === "Inconclusive") advise(of("Succeeded")?.reason);
@@ -218,7 +224,7 @@ function bullet(step: string, width: number): string[] {
 }
 
 /** Text behind a lead, its further lines below its first. */
-function hanging(lead: string, text: string, width: number): string[] {
+export function hanging(lead: string, text: string, width: number): string[] {
   const [first = "", ...rest] = wrap(text, Math.max(24, width - lead.length));
   return [`${lead}${first}`.trimEnd(), ...rest.map((line) => `${" ".repeat(lead.length)}${line}`)];
 }

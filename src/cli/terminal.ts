@@ -10,6 +10,8 @@ export interface Terminal {
   print(text: string): void;
   /** What is told beside them. */
   tell(text: string): void;
+  /** A line beside the results that the next one overwrites, or "" to take it away; nothing where pictures cannot be drawn. */
+  transient(line: string): void;
   /** Whether pictures can be drawn. */
   readonly live: boolean;
   openScreen(): Screen;
@@ -48,6 +50,8 @@ export function createTerminal({ stdout, stderr, environment, plain }: TerminalO
   return {
     print: (text) => void stdout.write(text),
     tell: (text) => void stderr.write(text),
+    transient: (line) =>
+      void (isTerminal && stderr.write(`\r${line.slice(0, Math.max(0, (stderr.columns || 80) - 1))}${ESC}K`)),
     live: isTerminal,
     openScreen: () => openScreen(stderr, color),
   };

@@ -90,6 +90,8 @@ export interface ObserveOptions {
   readonly refused: (investigationUid: string) => Refused | undefined;
   /** What the workload's readings call for; absent where nobody reads them. */
   readonly alarm?: (key: WorkloadKey) => Alarm | undefined;
+  /** A person asks what would be done: everything that a preservation or a mitigation rests on is read, whether or not one is due. */
+  readonly asked?: boolean;
 }
 
 /** What a predecessor saw last may not have been handled any more when it died: this much is looked at again. */
@@ -108,12 +110,13 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const target = targetOf(key, stores);
   const replicaSets = replicaSetsOf(key, target, stores);
   const pods = podsOf(key, target, replicaSets, stores, new Set(investigations.map((i) => i.metadata.uid)));
-  const policies = policyQuestion(key, pods, options);
+  const policies = policiesFor(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
   const acting = investigations.filter((i) => mayMitigate(i, policies));
-  const mitigating = acting.length > 0;
+  const mitigating = options.asked === true || acting.length > 0;
   const alarm = options.alarm?.(key);
-  const targetState = mitigating ? await readTargetState(api, key, besideOf(acting, policies)) : undefined;
+  const beside = besideOf(options.asked === true ? investigations : acting, policies);
+  const targetState = mitigating ? await readTargetState(api, key, beside) : undefined;
 
   return {
     key,
@@ -149,9 +152,16 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
     nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
-    surroundings: investigations.some(mayPreserve)
-      ? await readSurroundings(api, key.namespace, pods, replicaSets, investigations.some(choosesPod))
-      : NOTHING,
+    surroundings:
+      options.asked === true || investigations.some(mayPreserve)
+        ? await readSurroundings(
+            api,
+            key.namespace,
+            pods,
+            replicaSets,
+            options.asked === true || investigations.some(choosesPod),
+          )
+        : NOTHING,
     ...(targetState === undefined ? {} : { targetState }),
     mitigated: mitigating ? pastMitigations(options) : [],
     begun: mitigating ? options.investigations().map(({ investigation }) => created(investigation)) : [],
@@ -262,19 +272,29 @@ function collectorPods(jobs: readonly string[], options: ObserveOptions): Record
   return found;
 }
 
-function policyQuestion(
-  key: WorkloadKey,
+/** By what policies are told to be for a workload or not: its namespace, and the labels of a pod that is still its own. */
+export function policyQuestion(
+  { namespace }: WorkloadKey,
   pods: readonly PodView[],
-  { stores, exemptNamespaces }: ObserveOptions,
-): { effective: Observation["policy"]; named: Observation["namedPolicies"] } {
-  const all: PolicyView[] = [...stores.policies.list(key.namespace), ...stores.clusterPolicies.list()];
+  { stores, exemptNamespaces }: Pick<ObserveOptions, "stores" | "exemptNamespaces">,
+): PolicyQuestion {
   const sample = pods.find((pod) => pod.labels[PRESERVED_LABEL] === undefined) ?? pods[0];
-  const question: PolicyQuestion = {
-    namespace: key.namespace,
-    namespaceLabels: stores.namespaces.get("", key.namespace)?.labels ?? {},
+  return {
+    namespace,
+    namespaceLabels: stores.namespaces.get("", namespace)?.labels ?? {},
     podLabels: sample?.labels ?? {},
     exempt: exemptNamespaces,
   };
+}
+
+function policiesFor(
+  key: WorkloadKey,
+  pods: readonly PodView[],
+  options: ObserveOptions,
+): { effective: Observation["policy"]; named: Observation["namedPolicies"] } {
+  const { stores } = options;
+  const all: PolicyView[] = [...stores.policies.list(key.namespace), ...stores.clusterPolicies.list()];
+  const question = policyQuestion(key, pods, options);
   const effective = effectivePolicy(all, question);
   return {
     effective: effective ?? {

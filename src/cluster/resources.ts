@@ -60,6 +60,24 @@ export const clustermemorypolicies = clusterScoped(
   "clustermemorypolicies",
   "ClusterMemoryPolicy",
 );
+export const customresourcedefinitions = clusterScoped(
+  "apiextensions.k8s.io",
+  "v1",
+  "customresourcedefinitions",
+  "CustomResourceDefinition",
+);
+export const subjectaccessreviews = clusterScoped(
+  "authorization.k8s.io",
+  "v1",
+  "subjectaccessreviews",
+  "SubjectAccessReview",
+);
+export const selfsubjectaccessreviews = clusterScoped(
+  "authorization.k8s.io",
+  "v1",
+  "selfsubjectaccessreviews",
+  "SelfSubjectAccessReview",
+);
 export const tokenreviews = clusterScoped("authentication.k8s.io", "v1", "tokenreviews", "TokenReview");
 
 /** The value of `apiVersion` in objects of this kind. */

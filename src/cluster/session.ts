@@ -2,6 +2,7 @@
 import type { Clock, Random } from "../seams.ts";
 import { type Api, createApi } from "./api.ts";
 import { kubeconfigCredentials } from "./credentials.ts";
+import { ApiError, classify } from "./errors.ts";
 import { createTransport } from "./transport.ts";
 
 export interface SessionOptions {
@@ -18,6 +19,8 @@ export interface Session {
   readonly server: URL;
   /** That of the context. */
   readonly namespace: string;
+  /** Such as `v1.36.2`. Throws ApiError. */
+  serverVersion(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -36,6 +39,15 @@ export async function openSession({ file, context, version, clock, random }: Ses
     api: createApi(transport, { clock, random, fieldManager: FIELD_MANAGER }),
     server: credentials.server,
     namespace: credentials.namespace ?? "default",
+    serverVersion: async () => {
+      const { status, text, headers } = await transport.request({ method: "GET", path: "/version" });
+      if (status !== 200) throw classify(status, text, headers);
+      try {
+        return String((JSON.parse(text) as { gitVersion?: unknown }).gitVersion);
+      } catch (cause) {
+        throw new ApiError("Unknown", "GET /version: the answer is not JSON", { cause });
+      }
+    },
     close: () => transport.close(),
   };
 }

@@ -272,7 +272,7 @@ function projectNode(raw: unknown): NodeView | undefined {
   };
 }
 
-function projectNamespace(raw: unknown): NamespaceView | undefined {
+export function projectNamespace(raw: unknown): NamespaceView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
   return { ...bare(whole), labels: (raw as { metadata: { labels?: Record<string, string> } }).metadata.labels ?? {} };
@@ -282,7 +282,12 @@ function bare({ uid, namespace, name, resourceVersion }: Tracked): Tracked {
   return { uid, namespace, name, resourceVersion };
 }
 
-function projectPolicy(raw: unknown, kind: PolicyView["kind"], log: Logger): TrackedPolicy | undefined {
+/** Undefined and a warning for one whose spec this version cannot read. */
+export function projectPolicy(
+  raw: unknown,
+  kind: PolicyView["kind"],
+  log: Pick<Logger, "warn">,
+): TrackedPolicy | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
   const { spec, status, metadata } = raw as {

@@ -29,6 +29,7 @@ export function guardsOf(remedy: Remedy | undefined): readonly MitigationGuard[]
     no(onsetUnknown),
     ...(remedy?.never ?? []).map(no),
     no(cannotBeDone),
+    no(deniedByPerson),
     { means: "Ask", refuse: approvalMissing },
     { means: "Ask", refuse: gitOpsReverts },
     notYet(paused),
@@ -55,6 +56,16 @@ export function firstRefusal(
     if (answer !== undefined) return { ...answer, means };
   }
   return undefined;
+}
+
+/** What each guard says, whatever the others say: for people who ask what would happen. A guard is named after its function. */
+export function everyAnswer(
+  question: MitigationQuestion,
+): readonly { readonly guard: string; readonly answer: GuardAnswer | undefined }[] {
+  return guardsOf(question.remedy).map(({ means, refuse }) => {
+    const refusal = refuse(question);
+    return { guard: refuse.name, answer: refusal === undefined ? undefined : { ...refusal, means } };
+  });
 }
 
 function modeObserve({ policy }: MitigationQuestion): Refusal | undefined {
@@ -165,6 +176,19 @@ export function isApproved(
   { action, finding }: { readonly action: string; readonly finding: string },
 ): boolean {
   return (investigation.spec.approvedActions ?? []).some((a) => a.action === action && a.finding === finding);
+}
+
+/** Whether a person has said no to the action for this finding. */
+export function isDenied(
+  investigation: MemoryInvestigation,
+  { action, finding }: { readonly action: string; readonly finding: string },
+): boolean {
+  return (investigation.spec.deniedActions ?? []).some((d) => d.action === action && d.finding === finding);
+}
+
+function deniedByPerson({ investigation, finding, mitigation }: MitigationQuestion): Refusal | undefined {
+  if (!isDenied(investigation, { action: mitigation.action, finding: finding.id })) return undefined;
+  return refusal("DeniedByPerson", `A person has said no to ${mitigation.action} for finding ${finding.id}`);
 }
 
 /** By whose leave the action is taken, once no guard refuses. */

@@ -8,7 +8,7 @@ import type { MitigationRecord, ValueChange } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
-import { firstRefusal, guardsOf, isApproved, leaveOf, type GuardAnswer } from "./guards.ts";
+import { firstRefusal, guardsOf, isApproved, isDenied, leaveOf, type GuardAnswer } from "./guards.ts";
 import { gitOpsOwner } from "./gitops.ts";
 import type { EffectivePolicy, Refused } from "./observation.ts";
 import { questionOf, remedyFor, remedyOf } from "./remedies/remedies.ts";
@@ -40,11 +40,13 @@ export function underWay(investigation: MemoryInvestigation): MitigationRecord |
   return investigation.status?.mitigations?.find(({ state }) => state === "Intended" || state === "RollingOut");
 }
 
-/** An investigation that has ended with a proposal, and a person has approved it since: it is taken up again. */
+/** An investigation that has ended with a proposal, and a person has said yes or no to it since: it is taken up again. */
 export function takenUp(investigation: MemoryInvestigation): boolean {
   const { spec, status } = investigation;
   if (spec.suspend || status?.result !== "Recommended") return false;
-  return (status.mitigations ?? []).some((record) => record.state === "Proposed" && isApproved(investigation, record));
+  return (status.mitigations ?? []).some(
+    (record) => record.state === "Proposed" && (isApproved(investigation, record) || isDenied(investigation, record)),
+  );
 }
 
 /** What has come further, or stands where it stands for another reason. */

@@ -160,15 +160,27 @@ export function policyFor(
   );
 }
 
-function matches(policy: PolicyView, question: PolicyQuestion): boolean {
-  if (!selects(policy.spec.selector, question.podLabels)) return false;
-  if (policy.kind === "MemoryPolicy") return policy.namespace === question.namespace;
-  const { namespaceSelector } = policy.spec as ClusterMemoryPolicySpec;
-  if (namespaceSelector === undefined) return !question.exempt.includes(question.namespace);
-  return selects(namespaceSelector, question.namespaceLabels);
+/** Why a policy is not for the workload; undefined: it is. */
+export function mismatch(
+  policy: PolicyView,
+  question: PolicyQuestion,
+): "OtherNamespace" | "NamespaceExempt" | "NamespaceNotSelected" | "PodsNotSelected" | undefined {
+  if (policy.kind === "MemoryPolicy") {
+    if (policy.namespace !== question.namespace) return "OtherNamespace";
+  } else {
+    const { namespaceSelector } = policy.spec as ClusterMemoryPolicySpec;
+    if (namespaceSelector === undefined && question.exempt.includes(question.namespace)) return "NamespaceExempt";
+    if (!selects(namespaceSelector, question.namespaceLabels)) return "NamespaceNotSelected";
+  }
+  return selects(policy.spec.selector, question.podLabels) ? undefined : "PodsNotSelected";
 }
 
-function bySpecificity(a: PolicyView, b: PolicyView): number {
+function matches(policy: PolicyView, question: PolicyQuestion): boolean {
+  return mismatch(policy, question) === undefined;
+}
+
+/** The order of policies that match: the first is in force. */
+export function bySpecificity(a: PolicyView, b: PolicyView): number {
   const rank = (p: PolicyView): number => (p.kind === "MemoryPolicy" ? 0 : 2) + (p.spec.selector === undefined ? 1 : 0);
   return rank(a) - rank(b) || a.created.localeCompare(b.created) || a.name.localeCompare(b.name);
 }

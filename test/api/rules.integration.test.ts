@@ -70,6 +70,26 @@ const CASES: readonly Case[] = [
   ["a container that is no label", MEMI, { targetRef: target, container: "App" }, CONTAINER],
   ["a policy", MEMI, { targetRef: target, policyRef: { name: "p" } }],
   ["an approval", MEMI, { targetRef: target, approvedActions: [{ action: "Rollback", finding: "0123456789ab" }] }],
+  ["a denial", MEMI, { targetRef: target, deniedActions: [{ action: "Rollback", finding: "0123456789ab" }] }],
+  [
+    "a yes and a no to different findings",
+    MEMI,
+    {
+      targetRef: target,
+      approvedActions: [{ action: "Rollback", finding: "0123456789ab" }],
+      deniedActions: [{ action: "Rollback", finding: "ba9876543210" }],
+    },
+  ],
+  [
+    "a yes and a no to one finding",
+    MEMI,
+    {
+      targetRef: target,
+      approvedActions: [{ action: "Rollback", finding: "0123456789ab" }],
+      deniedActions: [{ action: "Rollback", finding: "0123456789ab" }],
+    },
+    "an action is either approved or denied for one finding; leave it in one of the two lists",
+  ],
   [
     "an approval for no finding",
     MEMI,

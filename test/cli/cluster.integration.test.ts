@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse as parseYaml } from "yaml";
 import { approveCommand } from "../../src/cli/approvecommand.ts";
+import { denyCommand } from "../../src/cli/denycommand.ts";
 import { EXIT } from "../../src/cli/command.ts";
 import { listCommand } from "../../src/cli/listcommand.ts";
 import { releaseCommand } from "../../src/cli/releasecommand.ts";
@@ -174,6 +175,19 @@ test("approve writes the action for the finding that was read, once, and keeps o
   expect(after["spec"]).toMatchObject({ approvedActions: [other, { action: "Rollback", finding: "3f9c00112233" }] });
   expect((await run(approveCommand, "thumbs-1", "-n", "media")).printed).toContain("was approved before");
   expect((await live("thumbs-1")).metadata.resourceVersion).toBe(after.metadata.resourceVersion);
+});
+
+test("deny takes the approval back with it, once, and a yes after it is told of", async () => {
+  const { printed } = await run(denyCommand, "thumbs-1", "-n", "media", "--finding", "3f9c00112233");
+  expect(printed).toContain("Rollback of thumbs-1 is denied for finding 3f9c00112233");
+  const after = await live("thumbs-1");
+  expect(after["spec"]).toMatchObject({
+    approvedActions: [{ action: "Restart", finding: "111111111111" }],
+    deniedActions: [{ action: "Rollback", finding: "3f9c00112233" }],
+  });
+  expect((await run(denyCommand, "thumbs-1", "-n", "media")).printed).toContain("was denied before");
+  expect((await live("thumbs-1")).metadata.resourceVersion).toBe(after.metadata.resourceVersion);
+  await expect(run(approveCommand, "thumbs-1", "-n", "media")).rejects.toThrow("was denied for finding 3f9c00112233");
 });
 
 test("release asks for the pod, and says when there is none", async () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
 import { approval } from "../../src/cli/approvecommand.ts";
+import { denial } from "../../src/cli/denycommand.ts";
 import { clusterProblem, notFound } from "../../src/cli/clustercommand.ts";
 import { ageText, listText, valueAt } from "../../src/cli/listtext.ts";
 import { nextSteps, storyText } from "../../src/cli/storytext.ts";
@@ -92,9 +93,9 @@ describe("approval", () => {
   });
   test("replaces the one for an earlier finding", () => {
     const approvedActions = [{ action: "Rollback" as const, finding: "000000000000" }];
-    expect(approval({ ...base, spec: { ...base.spec, approvedActions } }).approvedActions).toEqual([
-      { action: "Rollback", finding: "3f9c00112233" },
-    ]);
+    expect(approval({ ...base, spec: { ...base.spec, approvedActions } }).spec).toEqual({
+      approvedActions: [{ action: "Rollback", finding: "3f9c00112233" }],
+    });
   });
   test.each([
     ["no action", having(), undefined, "proposes no action"],
@@ -104,6 +105,27 @@ describe("approval", () => {
     ["another action", having(record), "Drain", "It has no action Drain; it has Rollback"],
   ])("of %s is refused with a reason", (_name, investigation, action, sentence) => {
     expect(() => approval(investigation, action)).toThrow(sentence);
+  });
+});
+
+describe("denial", () => {
+  const record = base.status?.mitigations?.[0];
+  if (record === undefined) throw new Error("the fixture proposes nothing");
+  const having = (state: typeof record.state, undoCommand = "kubectl rollout undo"): MemoryInvestigation => ({
+    ...base,
+    status: { ...base.status, mitigations: [{ ...record, state, undoCommand }] },
+  });
+  test("is for what is proposed or waits", () => {
+    const deniedActions = [{ action: "Rollback", finding: "3f9c00112233" }];
+    expect(denial(having("Proposed")).spec).toEqual({ deniedActions });
+    expect(denial(having("Waiting")).spec).toEqual({ deniedActions });
+  });
+  test.each([
+    ["what is refused", "Refused", "Rollback is refused already"],
+    ["what has been begun", "RollingOut", "a no comes too late. To take it back: kubectl rollout undo"],
+    ["what is done", "Done", "it is Done, so a no comes too late"],
+  ] as const)("of %s is refused with a reason", (_name, state, sentence) => {
+    expect(() => denial(having(state))).toThrow(sentence);
   });
 });
 

@@ -25,6 +25,17 @@ test("a pipe is no place for pictures, and neither is a dumb terminal", () => {
   expect(setup(true, { TERM: "xterm" }).terminal.live).toBe(true);
 });
 
+test("a line that goes on is written in place on a terminal, cut to its width, and nowhere else", () => {
+  const { terminal, written } = setup(true);
+  terminal.transient("x".repeat(200));
+  terminal.transient("");
+  expect(written()).toBe(`\r${"x".repeat(99)}\u001b[K\r\u001b[K`);
+  for (const pipe of [setup(false), setup(true, { TERM: "dumb" })]) {
+    pipe.terminal.transient("x");
+    expect(pipe.written()).toBe("");
+  }
+});
+
 test.each([
   ["on a terminal", {}, false, true],
   ["with NO_COLOR", { NO_COLOR: "1" }, false, false],

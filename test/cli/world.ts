@@ -26,6 +26,7 @@ export async function runCommand(
     terminal: {
       print: (text) => void (printed += text),
       tell: (text) => void (told += text),
+      transient: () => undefined,
       live: false,
       openScreen: () => {
         throw new Error("there is no screen");

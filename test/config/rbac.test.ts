@@ -3,6 +3,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import {
+  COLLECTOR_RIGHTS,
+  MITIGATION_RIGHTS,
+  OPERATOR_RIGHTS,
+  OWN_RIGHTS,
+  type Right,
+} from "../../src/cluster/rights.ts";
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -87,6 +94,24 @@ describe("the operator may", () => {
     });
     expect(table(roleNamed("Role", "oomscope-collections")?.rules)).toEqual({ "batch/jobs": "create delete" });
   });
+});
+
+/** The rights that `oomscope doctor` asks about, as {@link table} shows those of a role. */
+const asked = (rights: readonly Right[]): Record<string, string> =>
+  table(
+    rights.map(([group, resource, verbs, name]) => ({
+      apiGroups: [group],
+      resources: [resource],
+      verbs: verbs.split(" "),
+      ...(name === undefined ? {} : { resourceNames: [name] }),
+    })),
+  );
+
+test("oomscope doctor asks about exactly these rights (src/cluster/rights.ts)", () => {
+  expect(asked(OPERATOR_RIGHTS)).toEqual(table(roleNamed("ClusterRole", "oomscope-operator")?.rules));
+  expect(asked(OWN_RIGHTS)).toEqual(table(roleNamed("Role", "oomscope-operator")?.rules));
+  expect(asked(COLLECTOR_RIGHTS)).toEqual(table(roleNamed("Role", "oomscope-collections")?.rules));
+  expect(asked(MITIGATION_RIGHTS)).toEqual(table(roleNamed("ClusterRole", "oomscope-mitigation")?.rules));
 });
 
 test("nothing that is installed asks for everything, or for what would be as good as everything", () => {

@@ -45,6 +45,11 @@ const approved = (finding: string): MemoryInvestigation => ({
   spec: { ...killed().spec, approvedActions: [{ action: "Rollback", finding }] },
 });
 
+const denied = (finding: string): MemoryInvestigation => ({
+  ...killed(),
+  spec: { ...killed().spec, deniedActions: [{ action: "Rollback", finding }] },
+});
+
 /** A question that no guard says no to, changed in one respect. */
 function question({ investigation = killed(), target, seen, question: over }: Case = {}): MitigationQuestion {
   const state = aTargetState(target);
@@ -111,7 +116,7 @@ const CASES: readonly (readonly [Reason, "No" | "Ask" | "NotYet", Case])[] = [
     "No",
     { question: { record: { ...record, since: at(5), after: { ...before, templateHash: "another" } } } },
   ],
-  ["NoHealthyRevision", "No", { target: { revisions: [aRevision(2, 3600)] } }],
+  ["DeniedByPerson", "No", { investigation: denied("3f9c0a1b2c4d") }],
   ["AwaitingApproval", "Ask", { question: { mitigation: { ...ROLLBACK, approval: "Manual" } } }],
   ["OwnedByGitOps", "Ask", { target: { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } } }],
   ["MitigationPaused", "NotYet", { question: { policy: { ...policy, pauses: ["MemoryPolicy p: a change freeze"] } } }],
@@ -328,4 +333,14 @@ test("an opt-out that cannot be read opts out of everything", () => {
   );
   expect(["false", "Resize", "Resize,Throttle"].map(says)).toEqual([false, false, false]);
   expect(optedOut({}, "Rollback")).toBe(false);
+});
+
+test("a no is for one finding, and stronger than a yes", () => {
+  expect(reasonOf({ investigation: denied("000000000000") })).toBeUndefined();
+  const both = {
+    ...denied("3f9c0a1b2c4d"),
+    spec: { ...denied("3f9c0a1b2c4d").spec, ...approved("3f9c0a1b2c4d").spec },
+  };
+  const spec = { ...both.spec, deniedActions: denied("3f9c0a1b2c4d").spec.deniedActions };
+  expect(reasonOf({ investigation: { ...both, spec } })).toBe("DeniedByPerson");
 });

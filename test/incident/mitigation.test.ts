@@ -320,6 +320,28 @@ describe("mode Recommend", () => {
     expect(pass(done.seen, later(3800)).actions).toEqual([]);
   });
 
+  test("a no takes the proposal back and stays, and an approval after it changes nothing", () => {
+    const deniedActions = [{ action: "Rollback" as const, finding: "3f9c0a1b2c4d" }];
+    const deny = (seen: Observation): Observation => ({
+      ...seen,
+      investigations: seen.investigations.map((i) => ({ ...i, spec: { ...i.spec, deniedActions } })),
+    });
+    const proposed = pass(found(recommend));
+    const denied = pass(deny(proposed.seen), later(60));
+    expect(denied.rollback).toMatchObject({ state: "Refused", reason: "DeniedByPerson" });
+    expect([denied.status.result, denied.mitigated, denied.actions]).toEqual([
+      "Recommended",
+      "False DeniedByPerson",
+      [],
+    ]);
+    const quiet = pass(approve(denied), later(120));
+    expect([quiet.actions, quiet.status]).toEqual([[], denied.status]);
+    // Also where nobody would have been asked.
+    const waiting = pass(found({ ...enforce, pauses: ["MemoryPolicy p: freeze"] }));
+    expect(waiting.rollback?.state).toBe("Waiting");
+    expect(pass(deny(waiting.seen), later(60)).rollback).toMatchObject({ state: "Refused", reason: "DeniedByPerson" });
+  });
+
   test("does not heed an approval for another finding, nor a second time", () => {
     const proposed = pass(found(recommend));
     expect(pass(approve(proposed, "000000000000")).status.result).toBe("Recommended");
