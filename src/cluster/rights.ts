@@ -26,6 +26,7 @@ export const OPERATOR_RIGHTS: readonly Right[] = [
   ["batch", "jobs", "get list watch"],
   ["autoscaling", "horizontalpodautoscalers", "list"],
   ["networking.k8s.io", "networkpolicies", "list"],
+  ["metrics.k8s.io", "nodes", "list"],
   ["metrics.k8s.io", "pods", "list"],
   ["policy", "poddisruptionbudgets", "get list create delete"],
   ["events.k8s.io", "events", "create patch"],

@@ -116,6 +116,7 @@ const CASES: readonly (readonly [Reason, "No" | "Ask" | "NotYet", Case])[] = [
     "No",
     { question: { record: { ...record, since: at(5), after: { ...before, templateHash: "another" } } } },
   ],
+  ["NoHealthyRevision", "No", { target: { revisions: [aRevision(2, 3600)] } }],
   ["DeniedByPerson", "No", { investigation: denied("3f9c0a1b2c4d") }],
   ["AwaitingApproval", "Ask", { question: { mitigation: { ...ROLLBACK, approval: "Manual" } } }],
   ["OwnedByGitOps", "Ask", { target: { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } } }],
