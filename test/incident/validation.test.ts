@@ -223,6 +223,23 @@ describe("the second collection", () => {
     expect(jobOf(pass(it.seen, 320))).toEqual(jobOf(it));
   });
 
+  test("of an earlier action's validation is another one: attempts and names are this one's own", () => {
+    const earlier: Collection = {
+      ...FIRST,
+      id: "oomc-9",
+      job: "oomc-9",
+      purpose: "Validate",
+      attempt: 2,
+      requested: at(300),
+    };
+    const begun = pass(done({}, { collections: [FIRST, earlier] }), 0);
+    const it = pass(begun.seen, 301);
+    expect(second(it)).toMatchObject({ attempt: 1, state: "Intended" });
+    expect(it.status.collections).toHaveLength(3);
+    const over = pass({ ...begun.seen, comparisons: { "oomc-9": GOOD } }, 3600);
+    expect(over.status.result).toBe("Mitigated");
+  });
+
   test("takes samples for at least 75 s however short the window is, and often enough for a trend", () => {
     const short = { policy: policyFor({ window: "1m" }) };
     const it = pass(pass(done(short), 0).seen, 10);
