@@ -8,7 +8,7 @@ import type { MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { CheckResult, ComparisonQuestion, Validation, ValidationCheck } from "../api/validation.ts";
 import type { Action, Notice } from "./actions.ts";
-import { planCollecting, stopCollecting, type CollectingStep, type Errand } from "./collecting.ts";
+import { lastAttempt, planCollecting, stopCollecting, type CollectingStep, type Errand } from "./collecting.ts";
 import { clip, timeText } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView } from "./observation.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
@@ -56,9 +56,9 @@ export function validating({ status }: MemoryInvestigation): boolean {
 
 /** What is compared for it, once the second collection is over; from status alone. */
 export function comparisonOf(investigation: MemoryInvestigation): ComparisonQuestion | undefined {
-  const { collections = [], finding } = investigation.status ?? {};
-  if (!validating(investigation) || finding === undefined) return undefined;
-  const after = collections.findLast(({ purpose }) => purpose === "Validate");
+  const { collections = [], finding, validation } = investigation.status ?? {};
+  if (!validating(investigation) || finding === undefined || validation === undefined) return undefined;
+  const after = secondOf(collections, validation);
   if (after === undefined || !hasArrived(after)) return undefined;
   const { culprit, growth } = finding;
   const named = culprit?.library !== undefined || culprit?.function !== undefined;
@@ -69,6 +69,11 @@ export function comparisonOf(investigation: MemoryInvestigation): ComparisonQues
     series: growth?.series,
     culprit: named ? { library: culprit.library, function: culprit.function } : undefined,
   };
+}
+
+/** The newest attempt to measure what this validation is about. */
+function secondOf(collections: readonly Collection[], { started }: Validation): Collection | undefined {
+  return lastAttempt(collections, { purpose: "Validate", from: Date.parse(started) });
 }
 
 function hasArrived({ state }: Collection): boolean {
@@ -119,7 +124,7 @@ function watch(course: Course, policy: EffectivePolicy | undefined, validation: 
 
   const collecting = policy === undefined ? undefined : measure(course, policy, validation);
   const collections = collecting?.collections ?? investigation.status?.collections ?? [];
-  const after = collections.findLast(({ purpose }) => purpose === "Validate");
+  const after = secondOf(collections, validation);
   // What the policy's absence keeps from being measured is not waited for beyond the window.
   const settled = collecting === undefined ? over : collecting.evidence !== undefined || collecting.failed;
   const compared = after === undefined ? undefined : seen.comparisons[after.id];
@@ -227,7 +232,7 @@ function measure(course: Course, policy: EffectivePolicy, validation: Validation
   const [started, until] = [Date.parse(validation.started), Date.parse(validation.until)];
   const from = started + Math.min(SETTLE.mostMs, (until - started) * SETTLE.share);
   const collections = investigation.status?.collections ?? [];
-  const last = collections.findLast(({ purpose }) => purpose === "Validate");
+  const last = secondOf(collections, validation);
   const message = "The new pods warm up before they are measured";
   const quiet = { collections, actions: [], notices: [], evidence: undefined } as const;
   if (last === undefined && now.getTime() < from) {
@@ -239,12 +244,15 @@ function measure(course: Course, policy: EffectivePolicy, validation: Validation
     const fact = { status: "False", reason: "NothingToMeasure", message: "The window is over" } as const;
     return { ...quiet, fact, failed: true };
   }
-  return planCollecting(seen, investigation, policy, now, errandOf(course, policy, until));
+  return planCollecting(seen, investigation, policy, now, errandOf(course, policy, validation));
 }
 
-function errandOf(course: Course, { spec: { collect } }: EffectivePolicy, until: number): Errand {
+function errandOf(course: Course, { spec: { collect } }: EffectivePolicy, validation: Validation): Errand {
+  const until = Date.parse(validation.until);
   return {
     purpose: "Validate",
+    key: `Validate ${validation.action}`,
+    from: Date.parse(validation.started),
     pods: () => newPods(course),
     timing: (requested) => {
       const lastsMs = Math.max(LEAST_MS, until - requested.getTime());

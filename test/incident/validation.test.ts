@@ -194,6 +194,12 @@ describe("the window", () => {
     expect(first.validated).toBe("Unknown NotValidated");
   });
 
+  test("is another one for another action", () => {
+    const earlier = { action: "Throttle", started: at(9000), until: at(5400), checks: [] } as const;
+    const first = pass(done({}, { validation: { ...earlier, checks: [] } }), 0);
+    expect(first.status.validation).toMatchObject({ action: "Rollback", started: at(0), until: at(-3600) });
+  });
+
   test("is not moved by a restart: the same status gives the same answer", () => {
     const it = measuring();
     expect(pass(it.seen, 301).status).toEqual(it.status);
@@ -215,6 +221,23 @@ describe("the second collection", () => {
   test("is asked for again under the same name, with the same plan, when the Job does not show", () => {
     const it = measuring();
     expect(jobOf(pass(it.seen, 320))).toEqual(jobOf(it));
+  });
+
+  test("of an earlier action's validation is another one: attempts and names are this one's own", () => {
+    const earlier: Collection = {
+      ...FIRST,
+      id: "oomc-9",
+      job: "oomc-9",
+      purpose: "Validate",
+      attempt: 2,
+      requested: at(300),
+    };
+    const begun = pass(done({}, { collections: [FIRST, earlier] }), 0);
+    const it = pass(begun.seen, 301);
+    expect(second(it)).toMatchObject({ attempt: 1, state: "Intended" });
+    expect(it.status.collections).toHaveLength(3);
+    const over = pass({ ...begun.seen, comparisons: { "oomc-9": GOOD } }, 3600);
+    expect(over.status.result).toBe("Mitigated");
   });
 
   test("takes samples for at least 75 s however short the window is, and often enough for a trend", () => {
@@ -359,6 +382,27 @@ describe("a kill", () => {
     expect(end.status.killCount).toBe(2);
     expect(end.actions).toContainEqual({ kind: "DeleteCollectionJob", name: id, uid: "j-1" });
     expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
+  });
+
+  test("while what was measured is still compared is not waited with", () => {
+    const arrived = pass({ ...compared(measuring(), GOOD), comparisons: {}, findings: {} }, 3000);
+    expect(second(arrived)?.state).toBe("Complete");
+    expect(pass({ ...arrived.seen, pods: [killed, ...PODS.slice(1)] }, 3001).status.result).toBe("Failed");
+  });
+
+  test("of the pod that is kept is no kill of a new one, whether or not its revision is known", () => {
+    const preserved = {
+      pod: "a",
+      uid: "uid-a",
+      how: "Isolate",
+      state: "Preserved",
+      since: at(400),
+      until: at(-9000),
+      why: "it grows",
+    } as const;
+    const { revision: _unknown, ...unknown } = kill({})?.[1] ?? aKill();
+    expect(pass(done({}, { kills: [unknown] }), 0).checks["Kills"]).toBe("Fail");
+    expect(pass(done({}, { kills: [unknown], preserved }), 0).checks["Kills"]).toBe("Unknown");
   });
 
   test.each([
