@@ -48,6 +48,12 @@ interface Told {
   }[];
 }
 
+interface Story {
+  readonly policy?: { readonly name: string };
+  readonly conditions?: Told["conditions"];
+  readonly timeline?: readonly { readonly event: string; readonly message: string }[];
+}
+
 const path = (namespace: string | undefined, name: string): string =>
   namespace === undefined
     ? `${GROUP}/clustermemorypolicies/${name}`
@@ -182,6 +188,32 @@ describe("without a metrics API", () => {
     await api.must("PATCH", path("one", "newer"), { spec: { mode: "Observe" } }, MERGE);
     await until("it is in force", has("one", "newer", "Ready True InForce"));
     await installCrd(api, "memorypolicies", crd);
+  });
+
+  test("an investigation whose policy is deleted follows the next, or stands still where it named the one that is gone", async () => {
+    const investigate = (name: string, pod: string, policyRef: Json): Promise<Item> =>
+      api.must("POST", `${GROUP}/namespaces/one/memoryinvestigations`, {
+        apiVersion: "oomscope.dev/v1alpha1",
+        kind: "MemoryInvestigation",
+        metadata: { name },
+        spec: { targetRef: { apiVersion: "v1", kind: "Pod", name: pod }, ...policyRef },
+      });
+    const story = async (name: string): Promise<Story> =>
+      (await api.must("GET", `${GROUP}/namespaces/one/memoryinvestigations/${name}`))["status"] ?? {};
+    const stalled = async (name: string): Promise<string | undefined> =>
+      (await story(name)).conditions?.find(({ type, status }) => type === "Stalled" && status === "True")?.reason;
+    await investigate("named", "a", { policyRef: { kind: "MemoryPolicy", name: "mine" } });
+    await investigate("selected", "b", {});
+    await until("one follows mine", async () => (await story("named")).policy?.name === "mine");
+    await until("one follows newer", async () => (await story("selected")).policy?.name === "newer");
+    await api.must("DELETE", path("one", "mine"));
+    await api.must("DELETE", path("one", "newer"));
+    await until("one stands still", async () => (await stalled("named")) === "PolicyNotFound");
+    await until("the other follows the cluster's", async () => (await story("selected")).policy?.name === "limit");
+    const said = (await story("selected")).timeline?.find(({ event }) => event === "PolicyReplaced")?.message;
+    expect(said).toMatch(/^It follows ClusterMemoryPolicy limit .* no longer MemoryPolicy newer /);
+    await policy("one", "mine", {});
+    await until("it goes on", async () => (await stalled("named")) === undefined);
   });
 });
 
