@@ -225,6 +225,12 @@ describe.skipIf(address === undefined)("with a metrics API behind it", () => {
     await place("two", "full", "calm");
     metrics.pods.set("two/full/app", 62 * MIB);
     metrics.pods.set("two/calm/app", 10 * MIB);
+    await place("three", "small", "large");
+    metrics.pods.set("three/small/app", 10 * MIB);
+    metrics.pods.set("three/large/app", 30 * MIB);
+    metrics.nodes.set("n1", 960 * MIB);
+    await api.must("PATCH", "/api/v1/nodes/n1/status", { status: { capacity: { memory: "1000Mi" } } }, MERGE);
+    await policy("three", "node", { triggers: { nodeMemAvailable: { percent: 8, for: "1s" } } });
     await policy("two", "watch", { triggers: { memoryUsage: { percentOfLimit: 90, for: "1s" } } });
     await life.end();
     life = await liveAt({ server, evidence }, -1, "lose the reply");
@@ -247,6 +253,16 @@ describe.skipIf(address === undefined)("with a metrics API behind it", () => {
     const told = (await api.list("/api/v1/namespaces/two/events")).map((event) => event["reason"]);
     expect(told).toContain("MemoryNearLimit");
     await until("it is counted", async () => (await toldOf("two", "watch")).activeInvestigations === 1);
+  });
+
+  test("a node that runs short is looked at in the workload that uses most on it, of those that such a policy watches", async () => {
+    const found = async (): Promise<Item[]> => investigations(api, "three");
+    await until("an investigation has begun", async () => (await found()).length > 0, 50);
+    const [investigation] = await found();
+    expect(investigation?.["spec"]).toMatchObject({ targetRef: { kind: "Pod", name: "large" } });
+    expect(investigation?.metadata.annotations?.["oomscope.dev/opened-because"]).toMatch(
+      /^NodeMemoryLow: Node n1 has had less than 8 % of its memory available for \d+ s \(4 % now\); .* large uses most$/,
+    );
   });
 });
 

@@ -128,7 +128,7 @@ test("a watch that lags does not make it written again, and one that shows somet
   expect(writes).toEqual(["a", "a", "a"]);
 });
 
-test("counts alone are written twice a minute at most; facts at once", async () => {
+test("the number of workloads alone is written twice a minute at most; facts at once", async () => {
   const one = policy("a");
   policies = [one];
   for (let i = 1; i <= 24; i++) {
