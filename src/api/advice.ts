@@ -303,7 +303,11 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice:
       "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words. For a mitigation, bind `oomscope-mitigation` in the namespace.",
   },
-  BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
+  BudgetSpent: {
+    on: ["Event"],
+    advice:
+      "Wait, or raise the budget that the message names: `budget.maxActive`, or `clusterBudget.maxActive` of a ClusterMemoryPolicy.",
+  },
   InForce: { on: ["Ready"], advice: NOTHING },
   SelectsNothing: {
     on: ["Ready"],

@@ -103,7 +103,7 @@ export const REASONS = {
   PolicyReplaced: "From now on the investigation follows another policy, or another version of it.",
   SpecInvalid: "The spec cannot be used.",
   Forbidden: "The API server refused for lack of permission.",
-  BudgetSpent: "A budget of the policy is used up, so the investigation waits.",
+  BudgetSpent: "A budget of the policy or of the cluster is used up, so the investigation waits.",
   // A policy
   InForce: "The policy is in force for at least one workload.",
   SelectsNothing: "The policy selects no workload that has pods.",

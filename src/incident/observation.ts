@@ -154,6 +154,7 @@ export interface EffectivePolicy {
   readonly pauses: readonly string[];
   /** The tightest that a ClusterMemoryPolicy sets. */
   readonly cluster: {
+    readonly maxActive: number;
     readonly maxMitigationsPerDay: number;
     readonly storm: { readonly investigations: number; readonly withinMs: number };
   };

@@ -135,6 +135,7 @@ function clusterLimits(
       all.every((spec) => spec.allowedActions.includes(action)),
     ),
     cluster: {
+      maxActive: Math.min(...all.map((spec) => spec.clusterBudget.maxActive)),
       maxMitigationsPerDay: Math.min(...all.map((spec) => spec.clusterBudget.maxMitigationsPerDay)),
       storm: {
         investigations: Math.min(...storms.map((storm) => storm.investigations)),

@@ -75,7 +75,7 @@ export function aPolicy(
     losers: [],
     allowedActions: ["Rollback", "Throttle", "Resize", "Restart"],
     pauses: [],
-    cluster: { maxMitigationsPerDay: 10, storm: { investigations: 5, withinMs: 900_000 } },
+    cluster: { maxActive: 10, maxMitigationsPerDay: 10, storm: { investigations: 5, withinMs: 900_000 } },
   };
 }
 
