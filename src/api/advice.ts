@@ -262,7 +262,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   ValidationFailed: {
     on: ["Validated", "Succeeded", "Stalled", "Event"],
     advice:
-      "Read `status.validation.checks`: what failed, before and after. `undoCommand` in `status.mitigations` takes the mitigation back.",
+      "Read `status.validation.checks`: what failed, before and after. Where the mitigation still stands, `spec.undoActions` or `undoCommand` takes it back; `validate.onFailure` in the policy has that done by itself.",
   },
   ValidationInconclusive: {
     on: ["Validated", "Event"],

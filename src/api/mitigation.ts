@@ -9,6 +9,10 @@ import { Int, Message, ObjectName, Reason, ShortHash, Time, listAtomic } from ".
 export const MitigationAction = z.enum(["Rollback", "Throttle", "Resize", "Restart", "CordonNode", "DrainNode"]);
 export type MitigationAction = z.infer<typeof MitigationAction>;
 
+/** Whether a mitigation helped. Unknown is an answer: too little data, or too little load, to tell. It is never taken for Pass. */
+export const CheckResult = z.enum(["Pass", "Fail", "Unknown"]);
+export type CheckResult = z.infer<typeof CheckResult>;
+
 /** Longest patch that status shows; beyond it only the command is shown. */
 export const MAX_PATCH = 4096;
 
@@ -120,6 +124,9 @@ export const MitigationRecord = z.object({
     ),
   undoCommand: z.string().max(1024).optional().describe("Takes it back by hand."),
   undoPatch: z.string().max(MAX_PATCH).optional().describe("Takes it back, as a JSON patch; left out as `patch` is."),
+  validated: CheckResult.optional().describe(
+    "What its validation came to: Pass, it helped; Fail, it did not; Unknown, nobody can tell. Absent as long as there is no answer.",
+  ),
   undo: UndoRecord.optional().describe("How far it is put back, once somebody has asked for that."),
 });
 export type MitigationRecord = z.infer<typeof MitigationRecord>;

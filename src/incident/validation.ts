@@ -4,14 +4,15 @@
  */
 import { durationMs } from "../api/fields.ts";
 import type { Collection, Condition, Kill, MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import type { MitigationRecord } from "../api/mitigation.ts";
+import type { CheckResult, MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
-import type { CheckResult, ComparisonQuestion, Validation, ValidationCheck } from "../api/validation.ts";
+import type { ComparisonQuestion, Validation, ValidationCheck } from "../api/validation.ts";
 import type { Action, Notice } from "./actions.ts";
 import { lastAttempt, planCollecting, stopCollecting, type CollectingStep, type Errand } from "./collecting.ts";
 import { clip, timeText } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView } from "./observation.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
+import { remedyOf } from "./remedies/remedies.ts";
 import { revisionOf } from "./revisions.ts";
 
 /** New pods warm up before they are measured: for a sixth of the window, at most five minutes. */
@@ -51,7 +52,18 @@ export interface ValidationStep {
 
 /** A mitigation has been seen complete, and whether it helped is still being found out. */
 export function validating({ status }: MemoryInvestigation): boolean {
-  return status?.validation !== undefined && status.result === undefined;
+  const { validation, result, mitigations = [] } = status ?? {};
+  if (validation === undefined || result !== undefined) return false;
+  return mitigations.some(({ action, validated }) => action === validation.action && validated === undefined);
+}
+
+/**
+ * What follows when a mitigation did not help, by the policy as it stands when that is decided.
+ * @param policy undefined while there is none that can be used
+ */
+export function afterFailure(policy: EffectivePolicy | undefined): EffectivePolicy["spec"]["validate"]["onFailure"] {
+  // In mode Observe nothing is touched, not even to put it back.
+  return policy === undefined || policy.mode === "Observe" ? "Stop" : policy.spec.validate.onFailure;
 }
 
 /** What is compared for it, once the second collection is over; from status alone. */
@@ -196,8 +208,13 @@ function isOfNew({ seen, investigation, record }: Course, kill: Kill): boolean {
   // By revision a pod is new from the moment of the intent on; where no template was changed, from when the change was seen.
   const from = record.after === undefined ? (record.applied ?? record.finished) : record.intended;
   if (Date.parse(kill.time) < Date.parse(from ?? record.since)) return false;
-  if (kill.pod.uid === investigation.status?.preserved?.uid) return false;
+  if (kill.pod.uid === investigation.status?.preserved?.uid || !isTreated(record, kill.pod.uid)) return false;
   return kill.revision === undefined || isNewRevision(seen, record, kill.revision);
+}
+
+/** Where pods themselves were changed, only these show what that did. */
+function isTreated({ changes = [] }: MitigationRecord, uid: string): boolean {
+  return changes.every((change) => change.kind !== "Pod") || changes.some((change) => change.uid === uid);
 }
 
 /** The revision that the mitigation has rolled out, by any of its names. Where it rolled out none, all are new. */
@@ -212,18 +229,20 @@ function isNewRevision(seen: Observation, { after }: MitigationRecord, revision:
   );
 }
 
-/** Somebody has taken the workload further: what would be measured is not the mitigation any more. */
-function movedOn({ seen, record }: Course): { readonly reason: Reason; readonly message: string } | undefined {
+/** Somebody has taken the matter further: what would be measured is not the mitigation any more. */
+function movedOn(course: Course): { readonly reason: Reason; readonly message: string } | undefined {
+  const { seen, investigation, record, now } = course;
   const state = seen.targetState;
-  if (state === undefined || (!("problem" in state) && state.uid !== record.target?.uid))
-    return {
-      reason: "TargetReplaced",
-      message: "The workload is gone, or was made anew, before its validation had ended",
-    };
-  if ("problem" in state || record.after === undefined || state.templateHash === record.after.templateHash)
-    return undefined;
-  const message = "Somebody has given the workload another template before its validation had ended";
-  return { reason: "TemplateReplaced", message };
+  const replaced = state === undefined || (!("problem" in state) && state.uid !== record.target?.uid);
+  const gone = (what: string): { readonly reason: Reason; readonly message: string } => ({
+    reason: "TargetReplaced",
+    message: `${what}, before its validation had ended`,
+  });
+  if (replaced) return gone("The workload is gone, or was made anew");
+  const standing = remedyOf(record)?.stand(seen, record, investigation.metadata.uid, now);
+  if (standing?.at === "Gone") return gone(standing.message);
+  if (standing?.at !== "Other") return undefined;
+  return { reason: standing.reason, message: `${standing.message}, before its validation had ended` };
 }
 
 /** The second collection, of new pods that have warmed up. No attempt begins when the window is over. */
@@ -273,6 +292,7 @@ function newPods({ seen, investigation, record }: Course): readonly PodView[] {
       pod.deletionTimestamp === undefined &&
       pod.node !== undefined &&
       pod.labels[PRESERVED_LABEL] === undefined &&
+      isTreated(record, pod.uid) &&
       isNewRevision(seen, record, revisionOf(pod, seen)),
   );
   const measured = investigation.status?.collections?.findLast(({ purpose }) => purpose === "Diagnose")?.node;

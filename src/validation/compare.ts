@@ -2,7 +2,8 @@
  * Did it become better? A pure function of two recordings: one check for each thing, with its numbers before and after. Too little data, or too little
  * load beside that of the incident, is Unknown: standing still proves nothing where nothing is asked of the program.
  */
-import type { CheckResult, ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
+import type { CheckResult } from "../api/mitigation.ts";
+import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
 import type { Trend } from "../diagnosis/trend.ts";
 import { whole } from "../diagnosis/words.ts";
 import { together, type Measured, type MeasuredContainer } from "./measured.ts";
