@@ -194,7 +194,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   RolledBack: {
     on: ["Mitigated", "Succeeded", "Event"],
     advice:
-      "See that it helped, then mend the revision that `status.mitigations[].before` names. `undoCommand` takes it back.",
+      "See that it helped, then mend the revision that `status.mitigations[].before` names. `spec.undoActions` or `undoCommand` takes it back.",
   },
   RevertedByGitOps: {
     on: ["Mitigated", "Succeeded", "Stalled", "Event"],
@@ -208,6 +208,47 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated", "Succeeded", "Stalled", "Event"],
     advice: "Find out who: a GitOps controller holds what Git says. Commit `patch` of `status.mitigations` there.",
   },
+  ActionDoesNotFit: { on: ["Mitigated"], advice: "Do as the message says, or name another action in the policy." },
+  HeldPod: {
+    on: ["Mitigated"],
+    advice: "Set `spec.release: true` when the evidence is no longer needed; then the action goes on.",
+  },
+  ValueReplaced: { on: ["Mitigated", "Event"], advice: "Nothing; whoever set it has taken the matter over." },
+  Throttling: { on: ["Mitigated", "Event"], advice: "Wait; the message says how far it is." },
+  Throttled: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice: "See that it helped, then mend the cause and put it back: `spec.undoActions`, or `undoCommand`.",
+  },
+  ThrottleStuck: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "See what holds its replicas. `undoCommand` in `status.mitigations` takes it back.",
+  },
+  Resizing: {
+    on: ["Mitigated", "Event"],
+    advice: "Wait; the pod's conditions `PodResizePending` and `PodResizeInProgress` show the same.",
+  },
+  Resized: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice:
+      "Commit `patch` of `status.mitigations` to Git where the limit was too low: new pods get the limit of the template. A leak only takes longer now.",
+  },
+  ResizeStuck: {
+    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    advice: "Make room on the node, or lower `resize.maxBytes`. The message has the node's own words.",
+  },
+  Restarting: { on: ["Mitigated", "Event"], advice: "Wait; `kubectl rollout status` shows the same." },
+  Restarted: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice: "Mend the cause: a leak starts anew with each restart.",
+  },
+  Undoing: { on: ["Mitigated", "Event"], advice: "Wait; `status.mitigations[].undo` says how far it is." },
+  Undone: { on: ["Mitigated", "Succeeded", "Event"], advice: NOTHING },
+  UndoStuck: {
+    on: ["Mitigated", "Event"],
+    advice:
+      "See why the workload does not follow. Ask again by taking the entry of `spec.undoActions` away and putting it there again.",
+  },
+  NothingToUndo: { on: ["Mitigated"], advice: NOTHING },
   TargetReplaced: {
     on: ["Mitigated", "Validated", "Succeeded", "Stalled", "Event"],
     advice: "Nothing; what was found is of the one that is gone.",
@@ -220,7 +261,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   ValidationFailed: {
     on: ["Validated", "Succeeded", "Stalled", "Event"],
     advice:
-      "Read `status.validation.checks`: what failed, before and after. `undoCommand` in `status.mitigations` takes the mitigation back.",
+      "Read `status.validation.checks`: what failed, before and after. `spec.undoActions` or `undoCommand` takes the mitigation back; `validate.onFailure` in the policy does so by itself.",
   },
   ValidationInconclusive: {
     on: ["Validated", "Event"],

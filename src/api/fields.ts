@@ -175,3 +175,10 @@ export function quantityBytes(text: string): number | undefined {
   const bytes = (numerator + denominator - 1n) / denominator;
   return Number(bytes > MAX_QUANTITY ? MAX_QUANTITY : bytes);
 }
+
+/** The reverse of {@link quantityBytes} as people write it: `96Mi`, `1000Ki`, `1001`. */
+export function quantityText(bytes: number): string {
+  const unit = (["Gi", "Mi", "Ki"] as const).find((_, index) => bytes % 2 ** (30 - 10 * index) === 0);
+  if (unit === undefined || bytes === 0) return String(bytes);
+  return `${bytes / { Gi: 2 ** 30, Mi: 2 ** 20, Ki: 2 ** 10 }[unit]}${unit}`;
+}

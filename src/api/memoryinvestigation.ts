@@ -84,6 +84,19 @@ export const MemoryInvestigationSpec = z
       .optional()
       .describe("Actions a person has approved, each bound to the finding it was given for.")
       .meta(listMap("action")),
+    undoActions: z
+      .array(
+        z.object({
+          action: MitigationAction.describe("The action that is to be put back."),
+          finding: ShortHash.describe("`finding` of its entry in `status.mitigations`."),
+        }),
+      )
+      .max(6)
+      .optional()
+      .describe(
+        "Actions that are to be put back. What somebody else has changed since stays as it is; `status.mitigations[].undo` says what came of it. Take the entry away and put it there again to ask once more.",
+      )
+      .meta(listMap("action")),
     release: z
       .boolean()
       .default(false)

@@ -323,9 +323,11 @@ const policyFields = {
         "For this long after a mitigation its effect is watched, at most 6h. Samples are taken meanwhile, for 75s at least. 0s: nobody looks, and the investigation ends as Mitigated.",
       ),
       onFailure: z
-        .enum(["Stop"])
+        .enum(["Stop", "Revert", "Escalate"])
         .default("Stop")
-        .describe("What follows when it did not help. Stop: the investigation ends as Failed and says why."),
+        .describe(
+          "What follows when it did not help. Stop: the investigation ends as Failed and says why. Revert: what was done is put back first. Escalate: it is put back, and the next action of `mitigate` is asked; when none is left the investigation ends as Failed.",
+        ),
     })
     .default({ window: "1h", onFailure: "Stop" })
     .describe("How a mitigation is shown to have helped.")

@@ -1,7 +1,7 @@
 /** One investigation as a story in a terminal: where it stands, what happened, what it is, what was done, what to do next. All of it is from its status. */
 import { ADVICE } from "../api/advice.ts";
 import type { Kill, MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import type { MitigationRecord } from "../api/mitigation.ts";
+import type { MitigationRecord, ValueChange } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import { bytesText } from "../diagnosis/words.ts";
 import { wrap } from "./arguments.ts";
@@ -140,12 +140,16 @@ function findingLines(text: string): string[] {
 }
 
 function mitigationLines(record: MitigationRecord, width: number): string[] {
-  const { action, state, reason, message, why, approvedBy, before, after, command, undoCommand } = record;
+  const { action, state, reason, message, why, approvedBy, before, after, command, undoCommand, undo } = record;
   const leave = approvedBy === undefined ? "" : `, approved by ${approvedBy === "Policy" ? "the policy" : "a person"}`;
   const lines = [`${action}: ${state} (${reason})${leave}`, ...hanging("  ", message, width)];
   if (why !== undefined) lines.push(...hanging("  ", why, width));
   if (before !== undefined && after !== undefined)
     lines.push(...hanging("  ", `from ${templateText(before)} to ${templateText(after)}`, width));
+  for (const change of (record.changes ?? []).slice(0, MAX_CHANGES_TOLD))
+    lines.push(...hanging("  ", changeText(change), width));
+  if (undo !== undefined)
+    lines.push(...hanging("  ", `put back: ${undo.state} (${undo.reason}): ${undo.message}`, width));
   if (command !== undefined) lines.push("  by hand:", `    ${command}`);
   if (undoCommand !== undefined) lines.push("  to take it back:", `    ${undoCommand}`);
   return lines;
@@ -153,7 +157,14 @@ function mitigationLines(record: MitigationRecord, width: number): string[] {
 
 function templateText({ revision, number, images }: NonNullable<MitigationRecord["before"]>): string {
   const counted = number === undefined ? "" : ` (revision ${number})`;
-  return `${revision}${counted} with ${images.join(", ")}`;
+  return `${revision ?? "a new template"}${counted} with ${images.join(", ")}`;
+}
+
+const MAX_CHANGES_TOLD = 8;
+
+function changeText({ kind, name, container, field, before, after }: ValueChange): string {
+  const where = container === undefined ? `${kind} ${name}` : `${kind} ${name}, container ${container}`;
+  return `${field} of ${where}: from ${before ?? "nothing"} to ${after ?? "nothing"}`;
 }
 
 /**

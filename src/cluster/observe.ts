@@ -20,15 +20,17 @@ import {
   type Surroundings,
   type WorkloadKey,
 } from "../incident/observation.ts";
-import { policyIdentity } from "../incident/guards.ts";
+import { policyIdentity } from "../incident/budgetguards.ts";
 import { takenUp, underWay } from "../incident/mitigation.ts";
 import { effectivePolicy, namedPolicy, policyFor, type PolicyQuestion } from "../incident/policy.ts";
 import { PRESERVED_LABEL } from "../incident/preservation.ts";
+import { askedUndo } from "../incident/undo.ts";
 import { comparisonOf, validating } from "../incident/validation.ts";
 import { durationMs } from "../api/fields.ts";
 import type { Api } from "./api.ts";
 import type { Store, Tracked } from "./store.ts";
 import { readSurroundings } from "./surroundings.ts";
+import type { BesideQuestion } from "./beside.ts";
 import { readTargetState } from "./targetstate.ts";
 import { podsOf, replicaSetsOf, targetOf, type WorkloadStores } from "./workloads.ts";
 
@@ -81,6 +83,8 @@ export interface ObserveOptions {
 
 /** What a predecessor saw last may not have been handled any more when it died: this much is looked at again. */
 const OVERLAP_MS = 10 * 60_000;
+/** Each is a read in every pass of a mitigation; a policy names one. */
+const MAX_CONFIG_MAPS = 8;
 const NOTHING: Surroundings = { exclusiveClaims: [], usageBytes: {} };
 
 export async function observe(key: WorkloadKey, options: ObserveOptions): Promise<Observation> {
@@ -95,8 +99,9 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const pods = podsOf(key, target, replicaSets, stores, new Set(investigations.map((i) => i.metadata.uid)));
   const policies = policyQuestion(key, pods, options);
   const collections = investigations.filter(stillCollects).flatMap((i) => i.status?.collections ?? []);
-  const mitigating = investigations.some((i) => mayMitigate(i, policies));
-  const targetState = mitigating ? await readTargetState(api, key) : undefined;
+  const acting = investigations.filter((i) => mayMitigate(i, policies));
+  const mitigating = acting.length > 0;
+  const targetState = mitigating ? await readTargetState(api, key, besideOf(acting, policies)) : undefined;
 
   return {
     key,
@@ -177,12 +182,34 @@ function mayMitigate(
 ): boolean {
   const { status, metadata } = investigation;
   if (metadata.deletionTimestamp !== undefined) return false;
-  if (underWay(investigation) !== undefined || validating(investigation)) return true;
+  if (underWay(investigation) !== undefined || askedUndo(investigation) !== undefined) return true;
+  if (validating(investigation)) return true;
   if (endedAt(investigation) !== undefined && !takenUp(investigation)) return false;
   const policy = policyFor({ policy: effective, namedPolicies: named }, investigation);
   if ("problem" in policy || policy.mode === "Observe" || (policy.spec.mitigate ?? []).length === 0) return false;
   const collections = status?.collections ?? [];
   return status?.finding !== undefined || collections.some((c) => hasEnded(c.id, collections));
+}
+
+/** What else than the workload itself an action of the policy, or one that has been done, looks at. */
+function besideOf(
+  investigations: readonly MemoryInvestigation[],
+  { effective, named }: { effective: Observation["policy"]; named: Record<string, EffectivePolicy> },
+): BesideQuestion {
+  const policies = investigations.map((one) => policyFor({ policy: effective, namedPolicies: named }, one));
+  const entries = policies.flatMap((policy) => ("problem" in policy ? [] : (policy.spec.mitigate ?? [])));
+  const throttles = entries.flatMap(({ throttle }) => throttle ?? []);
+  const changes = investigations.flatMap((i) => (i.status?.mitigations ?? []).flatMap((m) => m.changes ?? []));
+  const configMaps = [
+    ...throttles.flatMap(({ configMap }) => configMap?.name ?? []),
+    ...changes.flatMap(({ kind, name }) => (kind === "ConfigMap" ? [name] : [])),
+  ];
+  return {
+    configMaps: [...new Set(configMaps)].slice(0, MAX_CONFIG_MAPS),
+    autoscalers:
+      throttles.some(({ replicas }) => replicas !== undefined) ||
+      changes.some(({ kind }) => kind === "HorizontalPodAutoscaler"),
+  };
 }
 
 /** What was intended in the whole cluster, from status: budgets are counted from nothing else. */
@@ -197,6 +224,7 @@ function pastMitigations({ investigations }: ObserveOptions): PastMitigation[] {
           investigationUid: metadata.uid,
           workload: keyText({ namespace, kind, name }),
           policy: policyIdentity(status.policy, namespace),
+          action: record.action,
           intended: record.intended,
         },
       ];

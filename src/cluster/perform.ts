@@ -13,11 +13,13 @@ import { isServing, PRESERVED_LABEL } from "../incident/preservation.ts";
 import { GROUP, VERSION } from "../api/memoryinvestigation.ts";
 import type { Clock } from "../seams.ts";
 import type { Api, ApiObject } from "./api.ts";
+import { changeTemplate } from "./changetemplate.ts";
 import { readContext } from "./contextreads.ts";
 import { ApiError, isApiError } from "./errors.ts";
 import { projectPod } from "./projections.ts";
-import { rollBack } from "./rollback.ts";
+import { resizePods } from "./resizepods.ts";
 import { jobs, memoryinvestigations, poddisruptionbudgets, pods } from "./resources.ts";
+import { setValues } from "./setvalues.ts";
 
 export interface PerformOptions {
   readonly api: Api;
@@ -59,8 +61,12 @@ export async function perform(key: WorkloadKey, action: Action, options: Perform
       return ensureGuard(namespace, action, options);
     case "RemoveGuard":
       return removeGuard(namespace, action, options.api);
-    case "RollBack":
-      return rollBack(namespace, action, options.api);
+    case "ChangeTemplate":
+      return changeTemplate(namespace, action, options.api);
+    case "SetValues":
+      return setValues(namespace, action, options.api);
+    case "ResizePods":
+      return resizePods(namespace, action, options.api);
     case "WriteContext":
       return writeContext(action, options);
     case "CreateCollectionJob":

@@ -135,11 +135,20 @@ function container(
     state: stateOf(status?.state, intern),
   };
   // After a resize in place the status has what the node enforces, the spec only what was asked for.
-  const limit = memory(status?.resources, "limits") ?? memory(spec.resources, "limits");
-  const request = memory(status?.resources, "requests") ?? memory(spec.resources, "requests");
+  const enforced = memory(status?.resources, "limits");
+  const asked = { limit: memory(spec.resources, "limits"), request: memory(spec.resources, "requests") };
+  const limit = enforced ?? asked.limit;
+  const request = memory(status?.resources, "requests") ?? asked.request;
   const containerId = bareId(status?.containerID);
   if (limit !== undefined) view.limitBytes = limit;
   if (request !== undefined) view.requestBytes = request;
+  if (enforced !== undefined) view.enforcedLimitBytes = enforced;
+  if (asked.limit !== undefined && asked.limit !== limit) view.specLimitBytes = asked.limit;
+  if (asked.request !== undefined && asked.request !== request) view.specRequestBytes = asked.request;
+  if (
+    spec.resizePolicy?.some((one) => one.resourceName === "memory" && one.restartPolicy === "RestartContainer") === true
+  )
+    view.restartsOnResize = true;
   if (containerId !== undefined) view.containerId = containerId;
   if (status?.lastState?.terminated !== undefined) view.last = terminated(status.lastState.terminated, intern);
   return view;
@@ -182,6 +191,17 @@ function controllerOf(meta: RawMeta, intern: Interner): Pick<PodView, "ownerKind
   return { ownerKind: intern.text(owner.kind), ownerName: intern.text(owner.name), ownerUid: intern.text(owner.uid) };
 }
 
+/** KEP-1287: Pending is Deferred or Infeasible; InProgress says only something while the kubelet is at it, or cannot. */
+function resizeOf(status: RawPod["status"]): PodView["resize"] {
+  for (const type of ["Pending", "InProgress"] as const) {
+    const found = status?.conditions?.find((c) => c.type === `PodResize${type}` && c.status === "True");
+    if (found === undefined) continue;
+    const { reason = "", message = "" } = found;
+    return { type, reason: reason.slice(0, 128), message: message.slice(0, 256) };
+  }
+  return undefined;
+}
+
 function podOf(raw: RawPod, intern: Interner): PodView | undefined {
   const known = identity(raw, intern);
   if (known === undefined) return undefined;
@@ -204,6 +224,8 @@ function podOf(raw: RawPod, intern: Interner): PodView | undefined {
   if (spec?.nodeName !== undefined && spec.nodeName !== "") view.node = intern.text(spec.nodeName);
   if (status?.reason !== undefined) view.reason = intern.text(status.reason);
   if (status?.message !== undefined) view.message = status.message.slice(0, MESSAGE_LIMIT);
+  const resize = resizeOf(status);
+  if (resize !== undefined) view.resize = resize;
   if (status?.qosClass !== undefined) view.qosClass = intern.text(status.qosClass);
   if (status?.startTime !== undefined) view.startTime = intern.text(status.startTime);
   if (meta.creationTimestamp !== undefined) view.creationTimestamp = intern.text(meta.creationTimestamp);

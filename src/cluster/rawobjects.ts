@@ -32,6 +32,7 @@ export interface RawContainer {
   readonly image?: string;
   readonly restartPolicy?: string;
   readonly resources?: RawResources;
+  readonly resizePolicy?: readonly { readonly resourceName: string; readonly restartPolicy: string }[];
 }
 
 export interface RawState {
@@ -79,7 +80,12 @@ export interface RawPod {
     readonly message?: string;
     readonly startTime?: string;
     readonly qosClass?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
     readonly containerStatuses?: readonly RawContainerStatus[];
     readonly initContainerStatuses?: readonly RawContainerStatus[];
     readonly ephemeralContainerStatuses?: readonly RawContainerStatus[];

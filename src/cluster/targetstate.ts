@@ -6,6 +6,7 @@ import type { LabelSelector } from "../api/memorypolicy.ts";
 import type { BudgetView, RevisionView, RolloutView, TargetState, WorkloadKey } from "../incident/observation.ts";
 import { templateHash, type Json } from "../incident/templates.ts";
 import type { Api, ApiObject } from "./api.ts";
+import { readBeside, type BesideQuestion } from "./beside.ts";
 import { isApiError } from "./errors.ts";
 import { imagesOfTemplate } from "./projections.ts";
 import {
@@ -84,16 +85,19 @@ interface RawStrategy {
 export async function readTargetState(
   api: Api,
   key: WorkloadKey,
+  asked: BesideQuestion = { configMaps: [], autoscalers: false },
 ): Promise<TargetState | { readonly problem: string } | undefined> {
   const { kind, namespace, name } = key;
   if (!isTemplated(kind)) return { problem: `a ${kind} has no template that could be changed` };
   try {
-    const [object, records, budgets] = await Promise.all([
+    const [object, records, budgets, beside] = await Promise.all([
       api.get(TEMPLATED[kind], { namespace, name }),
       listAll(api, revisionResource(kind), namespace),
       listAll(api, poddisruptionbudgets, namespace),
+      asked.autoscalers || asked.configMaps.length > 0 ? readBeside(api, key, asked) : undefined,
     ]);
-    return stateOf(kind, object, records, budgets);
+    const state = stateOf(kind, object, records, budgets);
+    return beside === undefined ? state : { ...state, beside };
   } catch (error) {
     if (isApiError(error, "NotFound")) return undefined;
     if (isApiError(error, "Forbidden", "TooLarge")) return { problem: error.message };
@@ -130,6 +134,7 @@ export function stateOf(
     templateLabels: (template as { metadata?: RawMeta } | null)?.metadata?.labels ?? {},
     template,
     templateHash: templateHash(template),
+    ...(kind === "DaemonSet" ? {} : { replicas: spec?.replicas ?? 1 }),
     rollout: kind === "DaemonSet" ? daemonRollout(raw) : replicatedRollout(kind, raw),
     revisions: records.flatMap((record) => revisionOf(record, uid) ?? []),
     budgets: budgets.map(budgetOf),

@@ -5,9 +5,27 @@
  */
 import type { CollectionPlan, Context } from "../api/collection.ts";
 import type { Kill, MemoryInvestigationSpec } from "../api/memoryinvestigation.ts";
+import type { MitigationAction } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { ContextQuestion } from "../context/question.ts";
 import type { PodView } from "./observation.ts";
+import type { TemplateEdit } from "./templateedit.ts";
+
+/** For whom a change of somebody's object is made: the door asks them once more. */
+export interface Errand {
+  readonly investigation: { readonly name: string; readonly uid: string };
+  /** As the decision knew it: another generation of it may say no. Absent when something is taken back: no policy has a say in that. */
+  readonly policy?: { readonly kind: string; readonly name: string; readonly generation: number };
+  readonly purpose: "Do" | "Undo";
+  /** When it was intended, for the mark on what is changed. */
+  readonly intended: string;
+}
+
+export interface TemplatedTarget {
+  readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+  readonly name: string;
+  readonly uid: string;
+}
 
 export type Action =
   | {
@@ -50,22 +68,46 @@ export type Action =
       readonly name: string;
     }
   | { readonly kind: "RemoveGuard"; readonly name: string; readonly investigationUid: string }
-  | {
-      /** Gives the workload the template of an earlier revision, provided that it still has the one that the decision rests on. */
-      readonly kind: "RollBack";
-      readonly investigation: { readonly name: string; readonly uid: string };
-      /** As the decision knew it: another generation of it may say no. */
-      readonly policy: { readonly kind: string; readonly name: string; readonly generation: number };
-      readonly target: {
-        readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+  | ({
+      /** Gives the workload another template, provided that it still has the one that the decision rests on. */
+      readonly kind: "ChangeTemplate";
+      readonly mitigation: MitigationAction;
+      readonly target: TemplatedTarget;
+      readonly before: { readonly templateHash: string };
+      readonly after: {
+        readonly templateHash: string;
+        /** That of an earlier revision, or the one that is there with a small change. */
+        readonly from: { readonly revision: string; readonly uid: string } | { readonly edit: TemplateEdit };
+      };
+    } & Errand)
+  | ({
+      /** Sets values of one object, provided that each is still what the decision rests on. */
+      readonly kind: "SetValues";
+      readonly mitigation: MitigationAction;
+      /** The workload that it is done for: its owner may have opted out. */
+      readonly target: TemplatedTarget;
+      readonly object: {
+        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap";
         readonly name: string;
         readonly uid: string;
       };
-      readonly before: { readonly templateHash: string };
-      readonly after: { readonly revision: string; readonly uid: string; readonly templateHash: string };
-      /** When it was intended, for the mark on the workload. */
-      readonly intended: string;
-    }
+      /** As records name them. Without `before` nothing may be there; without `after` it is removed. */
+      readonly values: readonly { readonly field: string; readonly before?: string; readonly after?: string }[];
+    } & Errand)
+  | ({
+      /** Gives containers of running pods another memory limit or request, provided that each has the one that the decision rests on. */
+      readonly kind: "ResizePods";
+      readonly mitigation: "Resize";
+      readonly target: TemplatedTarget;
+      readonly changes: readonly {
+        readonly pod: { readonly name: string; readonly uid: string };
+        readonly container: string;
+        readonly field: "limits" | "requests";
+        /** In bytes. */
+        readonly before: number;
+        readonly after: number;
+      }[];
+    } & Errand)
   | { readonly kind: "CreateCollectionJob"; readonly plan: CollectionPlan; readonly node: string }
   | { readonly kind: "DeleteCollectionJob"; readonly name: string; readonly uid: string }
   | {

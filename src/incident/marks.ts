@@ -47,3 +47,9 @@ export function markOf(annotations: Annotations): MitigationMark | undefined {
   if (typeof investigation !== "string" || typeof time !== "string" || !known.success) return undefined;
   return Number.isNaN(Date.parse(time)) ? undefined : { investigation, action: known.data, time };
 }
+
+/** Whether the mark is that of this action of this investigation. */
+export function bearsMark(annotations: Annotations, investigation: string, action: MitigationAction): boolean {
+  const mark = markOf(annotations);
+  return mark?.investigation === investigation && mark.action === action;
+}

@@ -2,17 +2,17 @@
  * What is done about a finding: the policy's actions in their order, each with its guards, its intent, its course and its end. An
  * intent is in status before anything is changed; a roll-out is called complete when it was seen so; nothing is done twice.
  */
-import type { Condition, Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { Condition, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Mitigation } from "../api/memorypolicy.ts";
-import type { MitigationRecord } from "../api/mitigation.ts";
+import type { MitigationRecord, ValueChange } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
 import type { Action, Notice } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
-import { firstRefusal, isApproved, leaveOf, type GuardAnswer, type MitigationQuestion } from "./guards.ts";
+import { firstRefusal, guardsOf, isApproved, leaveOf, type GuardAnswer } from "./guards.ts";
 import { gitOpsOwner } from "./gitops.ts";
-import { markOf } from "./marks.ts";
-import type { EffectivePolicy, Observation, Refused, TargetState } from "./observation.ts";
-import { chooseRevision, rollbackFacts } from "./rollback.ts";
+import type { EffectivePolicy, Refused } from "./observation.ts";
+import { questionOf, remedyFor, remedyOf } from "./remedies/remedies.ts";
+import type { Course, MitigationQuestion, Remedy, Standing } from "./remedies/remedy.ts";
 
 /** What only has to be waited for is waited for this long; then the action is proposed, and a person may take it up. */
 const WAIT_MS = 10 * 60_000;
@@ -20,6 +20,8 @@ const WAIT_MS = 10 * 60_000;
 const ROLLOUT_MS = 15 * 60_000;
 /** How soon a guard that said "not yet" is asked again. */
 const AGAIN_MS = 10_000;
+/** What is changed may be something that nobody watches, so the change is looked for soon. */
+const SOON_MS = 1_000;
 /** How often a roll-out is looked at beside what the watch tells. */
 const WATCH_MS = 5_000;
 
@@ -56,13 +58,6 @@ export function freshSteps(
   });
 }
 
-interface Course {
-  readonly seen: Observation;
-  readonly investigation: MemoryInvestigation;
-  readonly finding: Finding;
-  readonly now: Date;
-}
-
 /**
  * One step of the mitigation.
  * @param policy undefined while there is none that can be used: nothing is begun then, but what has begun is followed to its end
@@ -70,11 +65,39 @@ interface Course {
 export function planMitigation(course: Course, policy: EffectivePolicy | undefined): MitigationStep {
   const records = course.investigation.status?.mitigations ?? [];
   const begun = underWay(course.investigation);
-  if (begun !== undefined) return follow(course, policy, begun);
-  const over = records.find(({ state }) => state === "Done" || state === "Failed" || state === "Reverted");
-  if (over !== undefined) return undone(course, over) ?? settled(course, over);
-  if (policy === undefined) return nothing(records, "PolicyNotFound", "There is no policy to act by");
-  return choose(course, policy);
+  if (begun !== undefined) return goneOn(course, policy, begun.action, follow(course, policy, begun));
+  const over = records.find(isTheEnd);
+  if (over !== undefined) return lost(course, over) ?? settled(course, over);
+  if (policy !== undefined) return choose(course, policy);
+  const failed = records.find(({ state }) => state === "Failed");
+  return failed === undefined
+    ? nothing(records, "PolicyNotFound", "There is no policy to act by")
+    : settled(course, failed);
+}
+
+/** What has failed is gone on from at once: the next action of the policy is asked about, as far as the budgets go. */
+function goneOn(
+  course: Course,
+  policy: EffectivePolicy | undefined,
+  action: MitigationRecord["action"],
+  step: MitigationStep,
+): MitigationStep {
+  const failed = step.records.some((record) => record.action === action && record.state === "Failed");
+  if (!failed || policy === undefined) return step;
+  const { investigation } = course;
+  const status = { ...investigation.status, mitigations: [...step.records] };
+  const next = choose({ ...course, investigation: { ...investigation, status } }, policy);
+  return { ...next, notices: [...step.notices, ...next.notices] };
+}
+
+/** After these nothing more is done: it worked, or somebody has taken the matter over. What failed or did not help is gone on from. */
+function isTheEnd({ state, undo }: MitigationRecord): boolean {
+  return state === "Done" || state === "Reverted" || (state === "Undone" && undo?.askedBy === "Person");
+}
+
+/** Guards have spoken about it for good, or it has been tried. */
+function isTried({ state }: MitigationRecord): boolean {
+  return state === "Refused" || state === "Failed" || state === "Undone";
 }
 
 function nothing(records: readonly MitigationRecord[], reason: Reason, message: string): MitigationStep {
@@ -89,11 +112,11 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
   const notices: Notice[] = [];
   for (const mitigation of entries) {
     const before = recordOf(course, mitigation);
-    if (before?.state === "Refused") {
+    if (before !== undefined && isTried(before)) {
       decided.push(before);
       continue;
     }
-    const question = questionOf(course, policy, mitigation, before);
+    const question = questionOf({ ...course, policy, mitigation, record: before });
     const answer = firstRefusal(question);
     const next = answer === undefined ? intended(question) : refused(question, answer);
     decided.push(next);
@@ -111,7 +134,7 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
       };
     }
   }
-  return { ...left(decided), notices };
+  return { ...left(course, decided), notices };
 }
 
 function notYetAsked(
@@ -126,37 +149,25 @@ function recordOf({ investigation, finding }: Course, mitigation: Mitigation): M
   return investigation.status?.mitigations?.find((r) => r.action === mitigation.action && r.finding === finding.id);
 }
 
-/** Nothing is to be done now: what waits for a person is told first, otherwise why the first action is refused. */
-function left(records: readonly MitigationRecord[]): MitigationStep {
-  const first = records.find(({ state }) => state === "Proposed") ?? records[0];
+/** Nothing is to be done now: what waits for a person is told first, then what has failed, otherwise why the first action is refused. */
+function left(course: Course, records: readonly MitigationRecord[]): MitigationStep {
+  const proposed = records.find(({ state }) => state === "Proposed");
+  const failed = records.findLast(({ state }) => state === "Failed");
+  if (proposed === undefined && failed !== undefined) return { ...settled(course, failed), records };
+  const first = proposed ?? records[0];
   if (first === undefined) return nothing(records, "NoActionNamed", "No action is left");
   return nothing(records, first.reason as Reason, `${first.action}: ${first.message}`);
 }
 
-function questionOf(
-  course: Course,
-  policy: EffectivePolicy,
-  mitigation: Mitigation,
-  record: MitigationRecord | undefined,
-): MitigationQuestion {
-  const state = course.seen.targetState;
-  const readable = state !== undefined && !("problem" in state) && mitigation.action === "Rollback";
-  const choice = readable ? chooseRevision(course.seen, state, mitigation) : undefined;
-  return { ...course, policy, mitigation, record, choice };
-}
-
 /** What is known of the action, whatever becomes of it: what would be done is shown also where it waits. */
 function described(
-  { seen, finding, mitigation, record, choice }: MitigationQuestion,
+  { finding, mitigation, record, proposal }: MitigationQuestion,
   moment: "Shown" | "Done",
 ): Partial<MitigationRecord> & Pick<MitigationRecord, "action" | "finding"> {
   const base = { action: mitigation.action, finding: finding.id };
   // What people were shown stays as it is while it waits; when it is done it is written down as it stands then.
-  if (record?.after !== undefined && moment === "Shown") return { ...record, ...base };
-  const state = seen.targetState;
-  if (state === undefined || "problem" in state || choice?.current === undefined || choice.healthy === undefined)
-    return base;
-  return { ...base, ...rollbackFacts(seen.key.namespace, state, choice.current, choice.healthy), why: choice.why };
+  if (record?.target !== undefined && moment === "Shown") return { ...record, ...base };
+  return { ...base, ...proposal?.facts };
 }
 
 function changed(
@@ -186,16 +197,16 @@ function isTold({ investigation, mitigation, finding }: MitigationQuestion): boo
 }
 
 function intended(question: MitigationQuestion): MitigationRecord {
-  const { record, now } = question;
-  const facts = described(question, "Done");
-  const message = `to go back from ${facts.before?.revision ?? ""} to ${facts.after?.revision ?? ""}`;
+  const { record, now, proposal, remedy } = question;
+  if (proposal?.facts === undefined || remedy === undefined)
+    throw new TypeError(`${question.mitigation.action} is to be done, and nothing says what that is`);
   return changed(
     record,
     {
-      ...facts,
+      ...described(question, "Done"),
       state: "Intended",
-      reason: "RollingBack",
-      message,
+      reason: remedy.begun,
+      message: proposal.words,
       intended: timeText(now),
       approvedBy: leaveOf(question),
     },
@@ -208,102 +219,126 @@ function noticesOf(before: MitigationRecord | undefined, next: MitigationRecord)
   const also = ["Target"] as const;
   const message = clip(`${next.action}: ${next.message}`, 1024);
   if (next.state === "Proposed") return [{ type: "Normal", reason: next.reason as Reason, message, also }];
-  if (next.state === "Intended") return [{ type: "Normal", reason: "RollingBack", message, also }];
+  if (next.state === "Intended") return [{ type: "Normal", reason: next.reason as Reason, message, also }];
   return [];
 }
 
 /** @param record as it was when something had been intended */
 function follow(course: Course, policy: EffectivePolicy | undefined, record: MitigationRecord): MitigationStep {
-  const state = course.seen.targetState;
-  if (state !== undefined && "problem" in state) return working(course, record, state.problem);
-  if (state === undefined || state.uid !== record.target?.uid) {
-    const gone = `${record.target?.kind ?? "The workload"} ${record.target?.name ?? ""} is gone, or was made anew`;
-    return over(course, record, "Failed", "TargetReplaced", gone);
+  const remedy = remedyOf(record);
+  if (remedy === undefined)
+    return over(course, record, "Failed", "ActionNotSupported", `This version cannot carry out ${record.action}`);
+  const standing = remedy.stand(course.seen, record, course.investigation.metadata.uid, course.now);
+  switch (standing.at) {
+    case "Unreadable":
+      return working(course, record, standing.message);
+    case "Gone":
+      return over(course, record, "Failed", "TargetReplaced", standing.message);
+    case "Other": {
+      const state = record.state === "Intended" ? "Refused" : "Reverted";
+      return over(course, record, state, standing.reason, standing.message);
+    }
+    case "After":
+      return takesItsCourse(course, remedy, noted(record, standing), standing);
+    case "Before":
+      return record.state === "RollingOut" || standing.marked
+        ? putBack(course, noted(record, standing), standing)
+        : act(course, policy, remedy, noted(record, standing), standing.partly === true);
   }
-  if (state.templateHash === record.after?.templateHash) return rollingOut(course, state, record);
-  if (state.templateHash !== record.before?.templateHash) {
-    const other = "Somebody has given the workload another template since";
-    return over(course, record, record.state === "Intended" ? "Refused" : "Reverted", "TemplateReplaced", other);
-  }
-  const mark = markOf(state.annotations);
-  const done = record.state === "RollingOut" || mark?.investigation === course.investigation.metadata.uid;
-  return done ? putBack(course, state, record) : act(course, policy, record);
 }
 
-/** What had been seen complete does not hold any more. */
-function undone(course: Course, record: MitigationRecord): MitigationStep | undefined {
-  const { targetState: state } = course.seen;
-  if (record.state !== "Done" || state === undefined || "problem" in state) return undefined;
-  if (state.uid !== record.target?.uid || state.templateHash !== record.before?.templateHash) return undefined;
-  return putBack(course, state, record);
+function noted(record: MitigationRecord, { changes }: { readonly changes?: readonly ValueChange[] }): MitigationRecord {
+  return changes === undefined ? record : { ...record, changes: [...changes] };
 }
 
-function putBack(course: Course, state: TargetState, record: MitigationRecord): MitigationStep {
-  const owner = gitOpsOwner(state.labels, state.annotations);
-  const who = owner === undefined ? "somebody else" : `somebody else; ${owner.owner} owns the workload`;
-  const fought = `The template of ${record.before?.revision ?? ""} is back, put there by ${who}; it is not rolled back again`;
-  const gitOps = owner?.change === "Reverts";
-  return over(course, record, "Reverted", gitOps ? "RevertedByGitOps" : "RevertedByOther", fought);
+/** What had been seen complete does not hold any more: all of it is as it was before. */
+function lost(course: Course, record: MitigationRecord): MitigationStep | undefined {
+  if (record.state !== "Done") return undefined;
+  const standing = remedyOf(record)?.stand(course.seen, record, course.investigation.metadata.uid, course.now);
+  return standing?.at === "Before" && standing.partly !== true ? putBack(course, record, standing) : undefined;
 }
 
-/** The intent is on record and the workload does not show it: the guards are asked once more, then it is done, or done again after a lost reply. */
-function act(course: Course, policy: EffectivePolicy | undefined, record: MitigationRecord): MitigationStep {
+/** Two that undo each other are worse than what either wanted. */
+function putBack(
+  course: Course,
+  record: MitigationRecord,
+  { what, touched }: Extract<Standing, { at: "Before" }>,
+): MitigationStep {
+  const owner = gitOpsOwner(touched.labels, touched.annotations);
+  const who = owner === undefined ? "somebody else" : `somebody else; ${owner.owner} owns it`;
+  const reason = owner?.change === "Reverts" ? "RevertedByGitOps" : "RevertedByOther";
+  return over(course, record, "Reverted", reason, `${what} is back, put there by ${who}; it is not changed again`);
+}
+
+/** The intent is on record and the world does not show it: the guards are asked once more, then it is done, or done again after a lost reply. */
+function act(
+  course: Course,
+  policy: EffectivePolicy | undefined,
+  remedy: Remedy,
+  record: MitigationRecord,
+  partly: boolean,
+): MitigationStep {
+  // What has been changed in part is not "refused".
+  const stop = partly ? "Failed" : "Refused";
   const mitigation = policy?.spec.mitigate?.find((m) => m.action === record.action);
-  if (policy === undefined || mitigation === undefined)
-    return over(course, record, "Refused", "PolicyChanged", "The policy no longer names the action");
-  const declined = declinedAtDoor(course);
-  if (declined !== undefined) return over(course, record, "Refused", declined.reason, declined.message);
-  const question = questionOf(course, policy, mitigation, record);
+  if (policy === undefined || mitigation === undefined || remedyFor(mitigation) !== remedy)
+    return over(course, record, stop, "PolicyChanged", "The policy no longer names the action");
+  const { name, uid } = course.investigation.metadata;
+  const errand = {
+    investigation: { name, uid },
+    policy: { kind: policy.kind, name: policy.name, generation: policy.generation },
+    purpose: "Do",
+    intended: record.intended ?? record.since,
+  } as const;
+  const action = remedy.act(record, errand, mitigation);
+  const declined = declinedAtDoor(course, action);
+  if (declined !== undefined) return over(course, record, stop, declined.reason, declined.message);
+  const question = questionOf({ ...course, policy, mitigation, record });
+  if (partly) return actOnTheRest(course, record, question, action);
   const answer = firstRefusal(question);
   if (answer !== undefined) {
     // The intent goes: whoever counts budgets must not count what was not done.
     const { intended: _intended, approvedBy: _leave, ...rest } = refused(question, answer);
     return replaced(course, rest, "Working");
   }
-  return { ...working(course, record, record.message), actions: [rollBackAction(course, policy, record)] };
+  return { ...working(course, record, record.message), actions: [action], againMs: SOON_MS };
+}
+
+/** Of what is half done the rest is done as it was written down: only those are asked whom a half-done change concerns. */
+function actOnTheRest(
+  course: Course,
+  record: MitigationRecord,
+  question: MitigationQuestion,
+  action: Action,
+): MitigationStep {
+  const answer = firstRefusal({ ...question, proposal: undefined }, guardsOf(undefined));
+  if (answer === undefined) return { ...working(course, record, record.message), actions: [action], againMs: SOON_MS };
+  if (answer.means === "NotYet") return working(course, record, answer.message);
+  return over(course, record, "Failed", answer.reason, `It was done in part: ${answer.message}`);
 }
 
 /** A door that found the policy changed only asks for another decision, which this is. */
-function declinedAtDoor({ seen, investigation }: Course): Refused | undefined {
+function declinedAtDoor({ seen, investigation }: Course, action: Action): Refused | undefined {
   const declined = seen.refused[investigation.metadata.uid];
-  return declined?.action === "RollBack" && declined.reason !== "PolicyChanged" ? declined : undefined;
+  return declined?.action === action.kind && declined.reason !== "PolicyChanged" ? declined : undefined;
 }
 
-function rollBackAction({ investigation }: Course, policy: EffectivePolicy, record: MitigationRecord): Action {
-  const { target, before, after, intended: since } = record;
-  if (target === undefined || before === undefined || after === undefined)
-    throw new TypeError("An intent without its target and revisions");
-  const { name, uid } = investigation.metadata;
-  return {
-    kind: "RollBack",
-    investigation: { name, uid },
-    policy: { kind: policy.kind, name: policy.name, generation: policy.generation },
-    target: { kind: target.kind, name: target.name, uid: target.uid },
-    before: { templateHash: before.templateHash },
-    after: { revision: after.revision, uid: after.uid, templateHash: after.templateHash },
-    intended: since ?? record.since,
-  };
-}
-
-function rollingOut(course: Course, state: TargetState, record: MitigationRecord): MitigationStep {
-  const { observed, desired, updated, total, available, stuck } = state.rollout;
+function takesItsCourse(
+  course: Course,
+  remedy: Remedy,
+  record: MitigationRecord,
+  { ended, message, stuck }: Extract<Standing, { at: "After" }>,
+): MitigationStep {
   const applied = record.applied ?? timeText(course.now);
-  const of = `${updated} of ${desired} pods run it, ${available} are available, ${Math.max(0, total - updated)} old ones are left`;
-  const after = record.after?.revision ?? "";
   const rolling: MitigationRecord = {
-    ...changed(record, { ...record, state: "RollingOut", message: `going back to ${after}: ${of}` }, course.now),
+    ...changed(record, { ...record, state: "RollingOut", message }, course.now),
     applied,
   };
-  if (observed && updated >= desired && total <= updated && available >= desired) {
-    const message = `went back from ${record.before?.revision ?? ""} to ${after}; all ${desired} pods run it and are available`;
-    return over(course, rolling, "Done", "RolledBack", message);
-  }
+  if (ended) return over(course, rolling, "Done", remedy.done, message);
   const late = course.now.getTime() - Date.parse(applied) > ROLLOUT_MS;
-  if ((observed && stuck !== undefined) || late) {
-    const why = stuck ?? `it has taken more than ${ROLLOUT_MS / 60_000} minutes`;
-    return over(course, rolling, "Failed", "RolloutStuck", `The roll-out to ${after} does not end: ${why}; ${of}`);
-  }
-  return working(course, rolling, rolling.message);
+  if (stuck === undefined && !late) return working(course, rolling, rolling.message);
+  const why = stuck ?? `it has taken more than ${ROLLOUT_MS / 60_000} minutes`;
+  return over(course, rolling, "Failed", remedy.stuck, `It does not come to its end: ${why}; ${message}`);
 }
 
 function working(course: Course, record: MitigationRecord, message: string): MitigationStep {
@@ -333,9 +368,10 @@ function over(
 
 /** Begun and over, one way or the other. */
 function settled(course: Course, record: MitigationRecord): MitigationStep {
-  // Somebody who rolled out a third template has taken the matter over: nothing failed.
-  const outcome = record.state === "Done" ? "Done" : record.reason === "TemplateReplaced" ? "Nothing" : "Failed";
-  return replaced(course, record, outcome);
+  // Somebody who rolled out a third template, or set a third value, has taken the matter over: nothing failed.
+  if (record.state === "Done") return replaced(course, record, "Done");
+  const takenOver = record.reason === "TemplateReplaced" || record.reason === "ValueReplaced";
+  return replaced(course, record, takenOver || record.state === "Undone" ? "Nothing" : "Failed");
 }
 
 function replaced(course: Course, record: MitigationRecord, outcome: MitigationStep["outcome"]): MitigationStep {

@@ -33,6 +33,13 @@ export interface ContainerView {
   readonly type: "Container" | "InitContainer" | "Sidecar" | "EphemeralContainer";
   readonly limitBytes?: number;
   readonly requestBytes?: number;
+  /** Limit that the node says it enforces; absent where it does not say. */
+  readonly enforcedLimitBytes?: number;
+  /** Limit and request of the spec, where they are not those above: a resize in place has not come to its end. */
+  readonly specLimitBytes?: number;
+  readonly specRequestBytes?: number;
+  /** A resize of its memory in place would restart it. */
+  readonly restartsOnResize?: true;
   readonly containerId?: string;
   readonly restartCount: number;
   readonly ready: boolean;
@@ -65,6 +72,8 @@ export interface PodView {
   /** PersistentVolumeClaims it mounts. */
   readonly claims: readonly string[];
   readonly containers: readonly ContainerView[];
+  /** What the node says about a resize that it has not done yet, such as `Infeasible: Node didn't have enough capacity`. */
+  readonly resize?: { readonly type: "Pending" | "InProgress"; readonly reason: string; readonly message: string };
 }
 
 export interface ReplicaSetView {
@@ -184,6 +193,36 @@ export interface BudgetView {
   readonly desiredHealthy: number | undefined;
 }
 
+/** A ConfigMap that a throttle names, read live. */
+export interface ConfigMapView {
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly immutable: boolean;
+  readonly deleting: boolean;
+  readonly data: Readonly<Record<string, string>>;
+  readonly binaryKeys: readonly string[];
+}
+
+/** An autoscaler that owns the number of the workload's replicas. */
+export interface AutoscalerView {
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly minReplicas: number;
+  readonly maxReplicas: number;
+  /** What holds it to its values, such as `ScaledObject thumbs`. */
+  readonly controller?: string;
+}
+
+/** What stands beside a workload and may be changed instead of it. Only what was asked for is there. */
+export interface Beside {
+  /** By name. Undefined: there is none. */
+  readonly configMaps: Readonly<Record<string, ConfigMapView | { readonly problem: string } | undefined>>;
+  readonly autoscalers: readonly AutoscalerView[] | { readonly problem: string };
+}
+
 /** A workload whose template may be changed, read live, with everything that such a change rests on. */
 export interface TargetState {
   readonly uid: string;
@@ -197,9 +236,13 @@ export interface TargetState {
   readonly templateLabels: Readonly<Record<string, string>>;
   readonly templateHash: string;
   readonly template: Json;
+  /** As its spec has it; undefined for a DaemonSet. */
+  readonly replicas?: number;
   readonly rollout: RolloutView;
   readonly revisions: readonly RevisionView[];
   readonly budgets: readonly BudgetView[];
+  /** Undefined where no action asks for it. */
+  readonly beside?: Beside;
 }
 
 /** A mitigation of any workload that was intended, for budgets. */
@@ -208,6 +251,7 @@ export interface PastMitigation {
   readonly workload: string;
   /** `Kind/namespace/name`; the namespace is empty for a ClusterMemoryPolicy. */
   readonly policy: string;
+  readonly action: MitigationAction;
   readonly intended: string;
 }
 

@@ -17,6 +17,7 @@ import { remedy } from "./remedy.ts";
 import { reportsFor } from "./reports.ts";
 import { validating } from "./validation.ts";
 import { draft, end, fact, progress, stalled, withEntries, type InvestigationPlan, type Step } from "./step.ts";
+import { askedUndo } from "./undo.ts";
 import { planDeletion, planUpkeep } from "./upkeep.ts";
 
 export interface Plan {
@@ -104,7 +105,8 @@ function planOne(
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
-    if (underWay(counted)?.state === "RollingOut" || validating(counted))
+    const followed = underWay(counted)?.state === "RollingOut" || askedUndo(counted) !== undefined;
+    if ((followed && endedAt(investigation) === undefined) || validating(counted))
       return remedy(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
     return stalled(counted, now, policy.problem, policy.message);

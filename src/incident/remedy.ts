@@ -1,12 +1,15 @@
 /** From a finding to the end: what is done about it, what became of that, and how the investigation ends. */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
+import type { MitigationRecord } from "../api/mitigation.ts";
+import type { Reason } from "../api/reasons.ts";
 import { stopCollecting } from "./collecting.ts";
 import type { Fact } from "./conditions.ts";
 import { planMitigation, type MitigationStep } from "./mitigation.ts";
 import type { Observation } from "./observation.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
 import { end, fact, progress, type Common, type Step, type StepParts } from "./step.ts";
-import { planValidation, validating, type ValidationStep } from "./validation.ts";
+import { askedUndo, planUndo } from "./undo.ts";
+import { planValidation, type ValidationStep } from "./validation.ts";
 
 /** Does something about the finding that status has, or says why not; what is kept for evidence is looked after meanwhile. */
 export function remedy(
@@ -23,7 +26,13 @@ export function remedy(
       ? planPreservation(seen, investigation, common.policy, common.now)
       : undefined;
   const kept = keeping === undefined ? investigation : withPreserved(investigation, keeping);
-  const mitigating = planMitigation({ seen, investigation: kept, finding, now: common.now }, common.policy);
+  const course = { seen, investigation: kept, finding, now: common.now };
+  const undo = askedUndo(kept);
+  // Once it is answered the next pass goes on from there.
+  const mitigating: MitigationStep =
+    undo === undefined
+      ? planMitigation(course, goesOnFrom(kept, common))
+      : { againMs: 0, ...planUndo(course, undo), outcome: "Working" };
   const known: MemoryInvestigation = {
     ...kept,
     status: {
@@ -37,7 +46,25 @@ export function remedy(
     fact("Mitigated", mitigating.fact.status, mitigating.fact.reason, mitigating.fact.message),
   ];
   const parts = [...steps, ...(keeping === undefined ? [] : [keeping]), mitigating];
-  return concluded(seen, known, common, facts, mitigating, parts);
+  const over = mitigating.outcome === "Failed" || mitigating.outcome === "Nothing";
+  if (!over || !unproved(kept)) return concluded(seen, known, common, facts, mitigating, parts);
+  const left = abandoned(seen, known, common, mitigating);
+  return concluded(seen, left.investigation, common, [...facts, ...left.facts], mitigating, [...parts, left]);
+}
+
+/** What a validation has taken back is gone on from only where the policy says so: without a policy nothing new is begun. */
+function goesOnFrom(investigation: MemoryInvestigation, { policy }: Common): Common["policy"] {
+  return takenBack(investigation) === undefined || onFailure(policy) === "Escalate" ? policy : undefined;
+}
+
+/** An action that was seen not to help, and was put back for that. */
+function takenBack({ status }: MemoryInvestigation): MitigationRecord | undefined {
+  return status?.mitigations?.findLast(({ state, undo }) => state === "Undone" && undo?.askedBy === "Validation");
+}
+
+/** In mode Observe nothing is changed any more, not even back. */
+function onFailure(policy: Common["policy"]): "Stop" | "Revert" | "Escalate" {
+  return policy === undefined || policy.mode === "Observe" ? "Stop" : policy.spec.validate.onFailure;
 }
 
 function concluded(
@@ -54,12 +81,17 @@ function concluded(
       return progress(investigation, common, facts, "Mitigating", ...parts);
     case "Done":
       return prove(seen, investigation, common, facts, mitigating, parts);
-    case "Failed": {
-      const left = abandoned(seen, investigation, common, mitigating);
-      return end(left.investigation, common, [...facts, ...left.facts], "Failed", reason, message, ...parts, left);
-    }
+    case "Failed":
+      return end(investigation, common, facts, "Failed", reason, message, ...parts);
     case "Nothing": {
-      const { finding } = investigation.status ?? {};
+      const { finding, mitigations = [] } = investigation.status ?? {};
+      const taken = takenBack(investigation);
+      const proposed = mitigations.some(({ state }) => state === "Proposed");
+      if (taken !== undefined && !proposed) {
+        const message = `${taken.action} did not help and was put back; nothing more is done`;
+        const undone = fact("Mitigated", "False", taken.reason as Reason, `${taken.action}: ${taken.message}`);
+        return end(investigation, common, [...facts, undone], "Failed", "ValidationFailed", message, ...parts);
+      }
       const found = finding === undefined ? "" : findingText(finding);
       return end(investigation, common, facts, "Recommended", "Diagnosed", found, ...parts);
     }
@@ -87,11 +119,33 @@ function prove(
     case "Pass":
       return end(known, common, all, "Resolved", reason, `${done.message}. ${message}`, ...parts, step);
     case "Fail":
-      // validate.onFailure is Stop: it is told of, and nothing more is changed.
-      return end(known, common, all, "Failed", reason, `${done.message}. ${message}`, ...parts, step);
+      return notHelped(seen, known, common, all, record, `${done.message}. ${message}`, [...parts, step]);
     case "Unknown":
       return end(known, common, all, "Mitigated", done.reason, `${done.message}. ${message}`, ...parts, step);
   }
+}
+
+/** It is told of; and put back, where the policy says so and that has not been tried. */
+function notHelped(
+  seen: Observation,
+  investigation: MemoryInvestigation,
+  common: Common,
+  facts: readonly Fact[],
+  { action, finding, undo }: MitigationRecord,
+  message: string,
+  parts: readonly StepParts[],
+): Step {
+  const stop = (why: string): Step =>
+    end(investigation, common, facts, "Failed", "ValidationFailed", `${message}${why}`, ...parts);
+  if (undo !== undefined) return stop(`. It was not put back: ${undo.message}`);
+  if (onFailure(common.policy) === "Stop") return stop("");
+  const undoing = planUndo({ seen, investigation, now: common.now }, { action, finding, by: "Validation" });
+  const mitigations = [...undoing.records];
+  const known = { ...investigation, status: { ...investigation.status, mitigations } };
+  const { status, reason, message: said } = undoing.fact;
+  const all = [...facts, fact("Mitigated", status, reason, said)];
+  // Whatever comes of it is told in the next pass.
+  return progress(known, common, all, "Mitigating", ...parts, { againMs: 0, ...undoing });
 }
 
 function withValidation(investigation: MemoryInvestigation, step: ValidationStep): MemoryInvestigation {
@@ -107,6 +161,11 @@ function withValidation(investigation: MemoryInvestigation, step: ValidationStep
   };
 }
 
+/** A validation has begun, and has come to no answer. */
+function unproved({ status }: MemoryInvestigation): boolean {
+  return status?.validation !== undefined && !status.validation.checks.some(({ result }) => result === "Fail");
+}
+
 /** A mitigation that does not hold any more is not validated to its end. */
 function abandoned(
   seen: Observation,
@@ -115,7 +174,6 @@ function abandoned(
   { fact: { reason, message } }: MitigationStep,
 ): StepParts & { readonly investigation: MemoryInvestigation; readonly facts: readonly Fact[] } {
   const { collections = [] } = investigation.status ?? {};
-  if (!validating(investigation)) return { investigation, facts: [], actions: [], notices: [] };
   const stopped = stopCollecting(seen, collections, now);
   return {
     investigation: { ...investigation, status: { ...investigation.status, collections: [...stopped.collections] } },

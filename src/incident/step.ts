@@ -14,6 +14,7 @@ import type { Action, Notice } from "./actions.ts";
 import { clip, timeText, withFacts, type Fact } from "./conditions.ts";
 import type { EffectivePolicy } from "./observation.ts";
 import { guardName } from "./preservation.ts";
+import { BEGUN } from "./remedies/remedies.ts";
 
 /** What to do about one investigation. */
 export interface InvestigationPlan {
@@ -156,7 +157,7 @@ export function draft(
   const flipped = facts.filter((f) => {
     const old = before.conditions?.find((c) => c.type === f.type);
     // That something is about to be changed belongs to the story as well.
-    const told = f.status !== "Unknown" || f.reason === "RollingBack" || f.reason.startsWith("Validat");
+    const told = f.status !== "Unknown" || BEGUN.has(f.reason) || f.reason.startsWith("Validat");
     return STORY.includes(f.type) && told && (old?.status !== f.status || old.reason !== f.reason);
   });
   const status: MemoryInvestigationStatus = {

@@ -5,10 +5,37 @@ import { withFacts } from "./conditions.ts";
 import type { EffectivePolicy, Observation } from "./observation.ts";
 import { policyFor } from "./policy.ts";
 import { guardName, planPreservation, preservingFact, releaseAction, withPreserved } from "./preservation.ts";
-import { FINALIZER, gather, type Step } from "./step.ts";
+import { draft, fact, FINALIZER, gather, type Step } from "./step.ts";
+import { askedUndo, planUndo, withoutOldAnswers, type UndoStep } from "./undo.ts";
 
-/** An ended investigation still keeps its promises: the ttl of its pod, and kills that come in its cool-down. */
-export function planUpkeep(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
+/** An ended investigation still keeps its promises: what it did can be put back, its pod has a ttl, and kills come in its cool-down. */
+export function planUpkeep(seen: Observation, given: MemoryInvestigation, now: Date): Step {
+  const undo = askedUndo(given);
+  const undoing = undo === undefined ? undefined : planUndo({ seen, investigation: given, now }, undo);
+  const investigation = undoing === undefined ? given : withUndone(given, undoing, now);
+  const records = undoing === undefined ? withoutOldAnswers(given) : undefined;
+  const status = { ...investigation.status, ...(records === undefined ? {} : { mitigations: [...records] }) };
+  const step = keptUp(seen, { ...investigation, status }, now);
+  return undoing === undefined ? step : gather(step, { ...investigation, status }, [step, undoing]);
+}
+
+function withUndone(
+  investigation: MemoryInvestigation,
+  { records, fact: said }: UndoStep,
+  now: Date,
+): MemoryInvestigation {
+  const before = investigation.status ?? {};
+  const known = { ...investigation, status: { ...before, mitigations: [...records] } };
+  const { status } = draft(
+    known,
+    now,
+    [fact("Mitigated", said.status, said.reason, said.message)],
+    before.stage ?? "Done",
+  );
+  return { ...investigation, ...(status === undefined ? {} : { status }) };
+}
+
+function keptUp(seen: Observation, investigation: MemoryInvestigation, now: Date): Step {
   const base: Step = { investigation, status: investigation.status ?? {}, actions: [], notices: [] };
   if (investigation.status?.preserved === undefined) return base;
   const policy = policyFor(seen, investigation);

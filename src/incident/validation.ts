@@ -12,6 +12,7 @@ import { lastAttempt, planCollecting, stopCollecting, type CollectingStep, type 
 import { clip, timeText } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView } from "./observation.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
+import { remedyOf } from "./remedies/remedies.ts";
 import { revisionOf } from "./revisions.ts";
 
 /** New pods warm up before they are measured: for a sixth of the window, at most five minutes. */
@@ -51,7 +52,9 @@ export interface ValidationStep {
 
 /** A mitigation has been seen complete, and whether it helped is still being found out. */
 export function validating({ status }: MemoryInvestigation): boolean {
-  return status?.validation !== undefined && status.result === undefined;
+  const { validation, result, mitigations = [] } = status ?? {};
+  if (validation === undefined || result !== undefined) return false;
+  return mitigations.some(({ action, state }) => action === validation.action && state === "Done");
 }
 
 /** What is compared for it, once the second collection is over; from status alone. */
@@ -212,18 +215,21 @@ function isNewRevision(seen: Observation, { after }: MitigationRecord, revision:
   );
 }
 
-/** Somebody has taken the workload further: what would be measured is not the mitigation any more. */
-function movedOn({ seen, record }: Course): { readonly reason: Reason; readonly message: string } | undefined {
+/** Somebody has taken the matter further: what would be measured is not the mitigation any more. */
+function movedOn({
+  seen,
+  investigation,
+  record,
+  now,
+}: Course): { readonly reason: Reason; readonly message: string } | undefined {
+  const before = "before its validation had ended";
   const state = seen.targetState;
   if (state === undefined || (!("problem" in state) && state.uid !== record.target?.uid))
-    return {
-      reason: "TargetReplaced",
-      message: "The workload is gone, or was made anew, before its validation had ended",
-    };
-  if ("problem" in state || record.after === undefined || state.templateHash === record.after.templateHash)
-    return undefined;
-  const message = "Somebody has given the workload another template before its validation had ended";
-  return { reason: "TemplateReplaced", message };
+    return { reason: "TargetReplaced", message: `The workload is gone, or was made anew, ${before}` };
+  const standing = remedyOf(record)?.stand(seen, record, investigation.metadata.uid, now);
+  if (standing?.at === "Gone") return { reason: "TargetReplaced", message: `${standing.message}, ${before}` };
+  if (standing?.at === "Other") return { reason: standing.reason, message: `${standing.message}, ${before}` };
+  return undefined;
 }
 
 /** The second collection, of new pods that have warmed up. No attempt begins when the window is over. */

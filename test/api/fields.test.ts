@@ -1,7 +1,7 @@
 /** Are durations and quantities read as Kubernetes reads them? */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Duration, LongDuration, durationMs, quantityBytes } from "../../src/api/fields.ts";
+import { Duration, LongDuration, durationMs, quantityBytes, quantityText } from "../../src/api/fields.ts";
 
 describe("durationMs", () => {
   test.each([
@@ -86,4 +86,10 @@ describe("quantityBytes", () => {
       }),
     );
   });
+});
+
+test("bytes are written as people write them, and read back the same", () => {
+  expect([96 << 20, 2 ** 31, 1000 * 1024, 1001, 0].map(quantityText)).toEqual(["96Mi", "2Gi", "1000Ki", "1001", "0"]);
+  for (const bytes of [1, 4096, 98_304, 150 << 20, 2 ** 40 + 4096])
+    expect(quantityBytes(quantityText(bytes))).toBe(bytes);
 });

@@ -76,6 +76,47 @@ const pod = {
 };
 
 describe("projectPod", () => {
+  test("keeps what a resize in place rests on", () => {
+    const resizing = {
+      metadata: { uid: "u", name: "p" },
+      spec: {
+        containers: [
+          {
+            name: "app",
+            resources: { limits: { memory: "96Mi" }, requests: { memory: "32Mi" } },
+            resizePolicy: [
+              { resourceName: "cpu", restartPolicy: "NotRequired" },
+              { resourceName: "memory", restartPolicy: "RestartContainer" },
+            ],
+          },
+        ],
+      },
+      status: {
+        conditions: [
+          { type: "PodResizePending", status: "True", reason: "Infeasible", message: "m".repeat(999) },
+          { type: "PodResizeInProgress", status: "True" },
+        ],
+        containerStatuses: [{ name: "app", resources: { limits: { memory: "64Mi" }, requests: { memory: "16Mi" } } }],
+      },
+    };
+    const view = projectPod(resizing);
+    expect(view?.resize).toEqual({ type: "Pending", reason: "Infeasible", message: "m".repeat(256) });
+    expect(view?.containers[0]).toMatchObject({
+      limitBytes: 64 << 20,
+      enforcedLimitBytes: 64 << 20,
+      specLimitBytes: 96 << 20,
+      specRequestBytes: 32 << 20,
+      restartsOnResize: true,
+    });
+    const { status: _, ...quiet } = resizing;
+    const plain = projectPod(quiet)?.containers[0];
+    expect([plain?.limitBytes, plain?.enforcedLimitBytes, plain?.specLimitBytes]).toEqual([
+      96 << 20,
+      undefined,
+      undefined,
+    ]);
+  });
+
   test("keeps what decisions rest on", () => {
     expect(projectPod(pod)).toEqual({
       uid: "u-1",
@@ -104,6 +145,8 @@ describe("projectPod", () => {
           type: "Container",
           // What the node enforces after a resize, not what the spec asks for.
           limitBytes: 768 * 1024 * 1024,
+          enforcedLimitBytes: 768 * 1024 * 1024,
+          specLimitBytes: 512 * 1024 * 1024,
           requestBytes: 1024,
           containerId: "abc",
           restartCount: 3,

@@ -12,7 +12,7 @@ import type { Refused, TargetState } from "../../src/incident/observation.ts";
 import { createApi, type Api, type ApiObject } from "../../src/cluster/api.ts";
 import * as kinds from "../../src/cluster/resources.ts";
 import type { Resource } from "../../src/cluster/resources.ts";
-import { rollBack } from "../../src/cluster/rollback.ts";
+import { changeTemplate } from "../../src/cluster/changetemplate.ts";
 import { readTargetState, revisionResource, TEMPLATED, type TemplatedKind } from "../../src/cluster/targetstate.ts";
 import { systemClock, systemRandom } from "../../src/seams.ts";
 import { connect, installCrds } from "../api/crdserver.ts";
@@ -57,7 +57,7 @@ interface World {
   readonly policy: string;
   readonly investigation: ApiObject;
   state(): Promise<TargetState>;
-  action(): Promise<Extract<Action, { kind: "RollBack" }>>;
+  action(): Promise<Extract<Action, { kind: "ChangeTemplate" }>>;
   live(): Promise<ApiObject>;
   patch(body: Json): Promise<ApiObject>;
 }
@@ -93,12 +93,14 @@ async function world(kind: TemplatedKind): Promise<World> {
       const first = revisions.find(({ number }) => number === 1);
       if (first === undefined) throw new Error("no first revision");
       return {
-        kind: "RollBack",
+        kind: "ChangeTemplate",
+        mitigation: "Rollback",
+        purpose: "Do",
         investigation: { name, uid: investigation.metadata.uid ?? "" },
         policy: { kind: "MemoryPolicy", name, generation: Number(policy.metadata["generation"]) },
         target: { kind, name, uid },
         before: { templateHash },
-        after: { revision: first.name, uid: first.uid, templateHash: first.templateHash },
+        after: { templateHash: first.templateHash, from: { revision: first.name, uid: first.uid } },
         intended: INTENDED,
       };
     },
@@ -172,7 +174,7 @@ describe.each(KINDS)("a %s", (kind) => {
   test("gets the earlier template, all of it and nothing else, and our mark; a second time nothing happens", async () => {
     const it = await world(kind);
     const action = await it.action();
-    expect(await rollBack(NAMESPACE, action, api)).toBeUndefined();
+    expect(await changeTemplate(NAMESPACE, action, api)).toBeUndefined();
     const after = await it.state();
     expect(after.templateHash).toBe(action.after.templateHash);
     const live = await it.live();
@@ -186,14 +188,14 @@ describe.each(KINDS)("a %s", (kind) => {
       action: "Rollback",
       time: INTENDED,
     });
-    expect(await rollBack(NAMESPACE, action, api)).toBeUndefined();
+    expect(await changeTemplate(NAMESPACE, action, api)).toBeUndefined();
     expect((await it.live()).metadata.resourceVersion).toBe(live.metadata.resourceVersion);
   });
 
   test("is changed once by two leaders at the same time", async () => {
     const it = await world(kind);
     const action = await it.action();
-    const answers = await Promise.allSettled(Array.from({ length: 4 }, () => rollBack(NAMESPACE, action, api)));
+    const answers = await Promise.allSettled(Array.from({ length: 4 }, () => changeTemplate(NAMESPACE, action, api)));
     expect(answers.some(({ status }) => status === "fulfilled")).toBe(true);
     expect((await it.state()).templateHash).toBe(action.after.templateHash);
     expect(generationOf(await it.live())).toBe(3);
@@ -205,7 +207,7 @@ describe("at the last moment it is stopped by", () => {
     const action = await it.action();
     await change();
     const before = await it.live().catch(() => undefined);
-    const refused = await rollBack(NAMESPACE, action, api);
+    const refused = await changeTemplate(NAMESPACE, action, api);
     const after = await it.live().catch(() => undefined);
     expect(after?.metadata.resourceVersion).toBe(before?.metadata.resourceVersion);
     expect(refused?.message ?? "").toMatch(/\w/);
@@ -283,10 +285,10 @@ test("a request that arrives late, when the template has been replaced and put b
     random: systemRandom,
     fieldManager: "oomscope",
   });
-  await expect(rollBack(NAMESPACE, action, through)).rejects.toMatchObject({ reason: "Unknown" });
+  await expect(changeTemplate(NAMESPACE, action, through)).rejects.toMatchObject({ reason: "Unknown" });
 
   const second = (await it.live())["spec"] as Json;
-  expect(await rollBack(NAMESPACE, action, api)).toBeUndefined();
+  expect(await changeTemplate(NAMESPACE, action, api)).toBeUndefined();
   const forward = await it.patch({ spec: { template: second["template"] } });
   release();
   expect(await answer).toBe(409);
@@ -359,9 +361,9 @@ describe("with the rights of config/rbac", () => {
       const it = await world(kind);
       const action = await it.action();
       expect(await readTargetState(reader, { namespace: NAMESPACE, kind, name: it.name })).toEqual(await it.state());
-      expect(await rollBack(NAMESPACE, action, reader)).toMatchObject({ reason: "Forbidden" });
+      expect(await changeTemplate(NAMESPACE, action, reader)).toMatchObject({ reason: "Forbidden" });
       expect((await it.state()).templateHash).toBe(action.before.templateHash);
-      expect(await rollBack(NAMESPACE, action, actor)).toBeUndefined();
+      expect(await changeTemplate(NAMESPACE, action, actor)).toBeUndefined();
       expect((await it.state()).templateHash).toBe(action.after.templateHash);
     }
   });

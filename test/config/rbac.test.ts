@@ -120,6 +120,9 @@ test("workloads may be changed by nobody until somebody binds the role for it", 
     "apps/statefulsets": "patch",
     "apps/daemonsets": "patch",
     "apps/controllerrevisions": "get",
+    "autoscaling/horizontalpodautoscalers": "get patch",
+    configmaps: "get patch",
+    "pods/resize": "patch",
   });
   expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-mitigation")).toEqual([]);
 });

@@ -128,7 +128,11 @@ export async function stage(): Promise<Stage> {
 
 /** What these tests read of an investigation's status. */
 interface Told {
-  readonly mitigations?: readonly { readonly state: string; readonly intended?: string }[];
+  readonly mitigations?: readonly {
+    readonly state: string;
+    readonly intended?: string;
+    readonly undo?: { readonly state: string; readonly reason: string };
+  }[];
   readonly ledger?: readonly string[];
   readonly killCount?: number;
   readonly result?: string;

@@ -22,7 +22,10 @@ export async function generousCluster(api: Admin): Promise<void> {
 }
 
 function template(version: number): Json {
-  return { metadata: { labels: LABELS }, spec: { containers: [{ name: "app", image: `thumbs:${version}` }] } };
+  const volumeMounts = [{ name: "limits", mountPath: "/etc/limits" }];
+  const containers = [{ name: "app", image: `thumbs:${version}`, volumeMounts }];
+  const volumes = [{ name: "limits", configMap: { name: "limits" } }];
+  return { metadata: { labels: LABELS }, spec: { containers, volumes } };
 }
 
 /** How far the policy goes; without approval a person is asked in every mode. */
@@ -31,13 +34,15 @@ export interface PolicyChoice {
   readonly approval: "Automatic" | "Manual";
   /** For how long its effect is watched; by default nobody looks. */
   readonly window?: string;
+  /** Instead of a roll-back: an action with its own fields. */
+  readonly action?: Json;
 }
 
 /** @returns the uid of the investigation, which waits for an operator */
 export async function foundLeaky(
   api: Admin,
   namespace: string,
-  { mode, approval, window = "0s" }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+  { mode, approval, action, window = "0s" }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
 ): Promise<string> {
   // May be there already.
   await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
@@ -51,10 +56,9 @@ export async function foundLeaky(
       validate: { window },
       mitigate: [
         {
-          action: "Rollback",
           approval,
           when: { verdicts: ["AnonHeapLeak"], onsetAfterRollout: true },
-          rollback: { healthyFor: "1s" },
+          ...(action ?? { action: "Rollback", rollback: { healthyFor: "1s" } }),
         },
       ],
     },
@@ -133,19 +137,25 @@ async function replicaSet(api: Admin, namespace: string, deployment: Item, numbe
   });
 }
 
-async function rolledOut(api: Admin, namespace: string, deployment: Item, updated: number): Promise<void> {
+/** @param total pods of all templates */
+async function rolledOut(
+  api: Admin,
+  namespace: string,
+  deployment: Item,
+  updated: number,
+  total = REPLICAS,
+): Promise<void> {
   const { generation } = deployment.metadata as Item["metadata"] & { readonly generation: number };
-  const old = REPLICAS - updated;
   await api.must(
     "PATCH",
     `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs/status`,
     {
       status: {
         observedGeneration: generation,
-        replicas: updated + old,
+        replicas: total,
         updatedReplicas: updated,
-        readyReplicas: REPLICAS,
-        availableReplicas: REPLICAS,
+        readyReplicas: total,
+        availableReplicas: total,
       },
     },
     MERGE,
@@ -200,11 +210,19 @@ export function deploymentController(api: Admin, namespace: string): DeploymentC
   async function step(): Promise<void> {
     const seen = await api.must("GET", deployment);
     const { generation } = seen.metadata as Item["metadata"] & { readonly generation: number };
-    const status = (seen["status"] ?? {}) as { observedGeneration?: number; updatedReplicas?: number };
-    if (status.observedGeneration === generation && status.updatedReplicas === REPLICAS) return;
+    const { replicas } = seen["spec"] as { replicas: number };
+    const status = (seen["status"] ?? {}) as {
+      observedGeneration?: number;
+      updatedReplicas?: number;
+      replicas?: number;
+    };
+    const observed = status.observedGeneration === generation;
+    if (observed && status.updatedReplicas === replicas && status.replicas === replicas) return;
     const { status: told } = (await api.must("GET", own)) as unknown as { status?: { result?: string } };
     if (told?.result !== undefined) doneBeforeComplete = true;
-    await rolledOut(api, namespace, seen, status.observedGeneration === generation ? REPLICAS : 1);
+    await (observed
+      ? rolledOut(api, namespace, seen, replicas, replicas)
+      : rolledOut(api, namespace, seen, 1, Math.max(replicas, status.replicas ?? 0)));
   }
 
   const running = (async () => {

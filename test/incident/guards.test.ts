@@ -6,10 +6,11 @@ import { describe, expect, test } from "vitest";
 import type { MemoryInvestigation } from "../../src/api/memoryinvestigation.ts";
 import type { Mitigation } from "../../src/api/memorypolicy.ts";
 import type { Reason } from "../../src/api/reasons.ts";
-import { firstRefusal, MITIGATION_GUARDS, type MitigationQuestion } from "../../src/incident/guards.ts";
+import { firstRefusal, guardsOf } from "../../src/incident/guards.ts";
 import { markText, MITIGATION_ANNOTATION, OPT_OUT_ANNOTATION, optedOut } from "../../src/incident/marks.ts";
 import type { Observation, PastMitigation, RolloutView, TargetState } from "../../src/incident/observation.ts";
-import { chooseRevision } from "../../src/incident/rollback.ts";
+import { questionOf, remedyFor } from "../../src/incident/remedies/remedies.ts";
+import type { MitigationQuestion } from "../../src/incident/remedies/remedy.ts";
 import {
   aFinding,
   aKill,
@@ -48,20 +49,19 @@ const approved = (finding: string): MemoryInvestigation => ({
 function question({ investigation = killed(), target, seen, question: over }: Case = {}): MitigationQuestion {
   const state = aTargetState(target);
   const observation = anObservation({ investigations: [investigation], targetState: state, ...seen });
-  const mitigation = over?.mitigation ?? ROLLBACK;
-  const readable = observation.targetState !== undefined && !("problem" in observation.targetState);
-  return {
+  return questionOf({
     seen: observation,
     investigation,
     finding: aFinding(),
     policy: aPolicy("Enforce"),
-    mitigation,
+    mitigation: ROLLBACK,
     record: undefined,
-    choice: readable ? chooseRevision(observation, state, mitigation) : undefined,
     now: NOW,
     ...over,
-  };
+  });
 }
+
+const MITIGATION_GUARDS = guardsOf(remedyFor(ROLLBACK));
 
 const rollout = (over: Partial<RolloutView>): Partial<TargetState> => ({
   rollout: { ...aTargetState().rollout, ...over },
@@ -71,6 +71,7 @@ const past = (over: Partial<PastMitigation> = {}): PastMitigation => ({
   investigationUid: "other",
   workload: "media/Deployment/other",
   policy: "MemoryPolicy/media/other",
+  action: "Rollback",
   intended: at(7200),
   ...over,
 });
@@ -89,12 +90,13 @@ const CASES: readonly (readonly [Reason, "No" | "Ask" | "NotYet", Case])[] = [
   ["TargetReplaced", "No", { target: { deleting: true } }],
   ["WorkloadUnreadable", "NotYet", { seen: { targetState: { problem: "may not read" } } }],
   ["OptedOut", "No", { target: { annotations: { [OPT_OUT_ANNOTATION]: "Rollback" } } }],
-  ["RolloutHeld", "No", { target: rollout({ heldBy: "spec.paused is true" }) }],
   [
     "TemplateReplaced",
     "No",
     { question: { record: { ...record, since: at(5), before: { ...before, templateHash: "another" } } } },
   ],
+  ["OnsetUnknown", "No", { investigation: anInvestigation("i"), question: { finding: aFinding({ culprit: {} }) } }],
+  ["RolloutHeld", "No", { target: rollout({ heldBy: "spec.paused is true" }) }],
   [
     "OnsetBeforeRollout",
     "No",
@@ -104,13 +106,12 @@ const CASES: readonly (readonly [Reason, "No" | "Ask" | "NotYet", Case])[] = [
       }),
     },
   ],
-  ["OnsetUnknown", "No", { investigation: anInvestigation("i"), question: { finding: aFinding({ culprit: {} }) } }],
-  ["NoHealthyRevision", "No", { target: { revisions: [aRevision(2, 3600)] } }],
   [
     "ProposalStale",
     "No",
     { question: { record: { ...record, since: at(5), after: { ...before, templateHash: "another" } } } },
   ],
+  ["NoHealthyRevision", "No", { target: { revisions: [aRevision(2, 3600)] } }],
   ["AwaitingApproval", "Ask", { question: { mitigation: { ...ROLLBACK, approval: "Manual" } } }],
   ["OwnedByGitOps", "Ask", { target: { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } } }],
   ["MitigationPaused", "NotYet", { question: { policy: { ...policy, pauses: ["MemoryPolicy p: a change freeze"] } } }],

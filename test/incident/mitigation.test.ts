@@ -119,10 +119,10 @@ describe("mode Enforce", () => {
     const second = pass(first.seen);
     expect(second.actions).toMatchObject([
       {
-        kind: "RollBack",
+        kind: "ChangeTemplate",
         target: { uid: "d-1" },
         before: { templateHash: aTargetState().templateHash },
-        after: { uid: "rs-1", templateHash: back.templateHash },
+        after: { templateHash: back.templateHash, from: { revision: "thumbs-h1", uid: "rs-1" } },
         policy: { kind: "ClusterMemoryPolicy", name: "p", generation: 1 },
       },
     ]);
@@ -153,7 +153,7 @@ describe("mode Enforce", () => {
 
   test("goes on without the pack: the finding is in status", () => {
     const { seen } = intend();
-    expect(pass({ ...seen, findings: {}, sessions: {} }).actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(pass({ ...seen, findings: {}, sessions: {} }).actions).toMatchObject([{ kind: "ChangeTemplate" }]);
   });
 
   test("does the same act again after a lost reply, and none when the change shows", () => {
@@ -244,9 +244,9 @@ describe("mode Enforce", () => {
   test("takes the door's refusal as an answer, and a changed policy as a reason to decide anew", () => {
     const { seen } = intend();
     const refused = (reason: "Forbidden" | "PolicyChanged"): Pass =>
-      pass({ ...seen, refused: { "uid-i": { action: "RollBack", reason, message: "m" } } });
+      pass({ ...seen, refused: { "uid-i": { action: "ChangeTemplate", reason, message: "m" } } });
     expect(refused("Forbidden").rollback).toMatchObject({ state: "Refused", reason: "Forbidden" });
-    expect(refused("PolicyChanged").actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(refused("PolicyChanged").actions).toMatchObject([{ kind: "ChangeTemplate" }]);
   });
 });
 
@@ -270,12 +270,12 @@ describe("what has to be waited for", () => {
 
   test("does not lose what was decided about later actions", () => {
     const policy = aPolicy("Enforce", {
-      mitigate: [{ action: "Rollback", approval: "Automatic" }, { action: "Restart" }],
+      mitigate: [{ action: "Rollback", approval: "Automatic" }, { action: "CordonNode" }],
     });
     const refused = pass(found(policy, { targetState: aTargetState({ revisions: [aRevision(2, 3600)] }) }));
     expect(refused.status.mitigations?.map((m) => [m.action, m.state, m.reason])).toEqual([
       ["Rollback", "Refused", "NoHealthyRevision"],
-      ["Restart", "Refused", "ActionNotSupported"],
+      ["CordonNode", "Refused", "ActionNotAllowed"],
     ]);
     expect(refused.status.result).toBe("Recommended");
   });
@@ -314,7 +314,7 @@ describe("mode Recommend", () => {
     expect(taken.status.conditions?.find((c) => c.type === "Succeeded")?.status).toBe("Unknown");
     expect(taken.rollback).toMatchObject({ state: "Intended", approvedBy: "Person" });
     const acting = pass(taken.seen, later(3601));
-    expect(acting.actions).toMatchObject([{ kind: "RollBack" }]);
+    expect(acting.actions).toMatchObject([{ kind: "ChangeTemplate" }]);
     const done = pass({ ...acting.seen, targetState: rolled() }, later(3700));
     expect(done.status.result).toBe("Mitigated");
     expect(pass(done.seen, later(3800)).actions).toEqual([]);

@@ -528,6 +528,112 @@ describe("a world that changes meanwhile", () => {
   });
 });
 
+describe("what follows when it did not help", () => {
+  const killed = [aPod("a", { containers: [killedContainer(20)] }), ...PODS.slice(1)];
+  const after = (onFailure: string, more: readonly unknown[] = [], mode: "Enforce" | "Observe" = "Enforce"): Pass => {
+    const under = aPolicy(mode, {
+      preserve: { strategy: "None" },
+      mitigate: [{ action: "Rollback", approval: "Automatic" }, ...more],
+      validate: { onFailure },
+    });
+    return pass({ ...pass(done({ policy: under }), 0).seen, pods: killed }, 30);
+  };
+  const undoOf = (it: Pass): string =>
+    `${it.status.mitigations?.[0]?.state} ${it.status.mitigations?.[0]?.undo?.state}`;
+  /** The workload with the template that was rolled away from, all of it. */
+  const left = aTargetState({ generation: 4 });
+
+  test("Revert puts it back: written down first, done in the next pass, and ended when it was seen", () => {
+    const failed = after("Revert");
+    expect(failed.status).toMatchObject({ stage: "Mitigating", validation: { checks: [{ result: "Fail" }] } });
+    expect([failed.status.result, failed.validated]).toEqual([undefined, "False ValidationFailed"]);
+    expect([failed.actions, undoOf(failed)]).toEqual([[], "Done Intended"]);
+    expect(failed.status.mitigations?.[0]?.undo?.askedBy).toBe("Validation");
+    const acting = pass(failed.seen, 31);
+    expect(acting.actions).toMatchObject([
+      { kind: "ChangeTemplate", purpose: "Undo", before: { templateHash: back.templateHash } },
+    ]);
+    const undone = pass({ ...acting.seen, targetState: left }, 60);
+    expect([undoOf(undone), undone.status.result]).toEqual(["Undone Undone", undefined]);
+    const end = pass(undone.seen, 61);
+    expect([end.status.result, end.validated, end.actions]).toEqual(["Failed", "False ValidationFailed", []]);
+    expect(end.status.conditions?.find((c) => c.type === "Mitigated")).toMatchObject({
+      status: "False",
+      reason: "Undone",
+    });
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")).toMatchObject({
+      status: "False",
+      reason: "ValidationFailed",
+    });
+    expect(pass(end.seen, 62).status).toEqual(end.status);
+  });
+
+  test("what cannot be put back stays, and that is told", () => {
+    const third = aRevision(3, 10);
+    const targetState = aTargetState({ template: third.template, templateHash: third.templateHash });
+    const failed = after("Revert");
+    const refused = pass({ ...failed.seen, targetState }, 31);
+    expect(undoOf(refused)).toBe("Done Failed");
+    const end = pass(refused.seen, 32);
+    expect([end.status.result, end.actions]).toEqual(["Failed", []]);
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")?.message).toContain("It was not put back");
+  });
+
+  test("Escalate puts it back, asks the next action, and watches that in a window of its own", () => {
+    const failed = after("Escalate", [{ action: "Restart", approval: "Automatic" }]);
+    const undone = pass({ ...pass(failed.seen, 31).seen, targetState: left }, 60);
+    const next = pass(undone.seen, 61);
+    expect(next.status.mitigations?.map(({ action, state }) => `${action} ${state}`)).toEqual([
+      "Rollback Undone",
+      "Restart Intended",
+    ]);
+    expect(next.status.result).toBeUndefined();
+    const acting = pass(next.seen, 62);
+    const [action] = acting.actions;
+    if (action?.kind !== "ChangeTemplate") throw new Error("the pods are not restarted");
+    const hash = acting.status.mitigations?.[1]?.after?.templateHash ?? "";
+    const restarted = pass({ ...acting.seen, targetState: { ...left, generation: 5, templateHash: hash } }, 120);
+    expect(restarted.status.validation).toMatchObject({ action: "Restart", started: at(-120) });
+    // The kill of a pod of the rolled back template is not one of what runs now.
+    expect([restarted.checks, restarted.validated]).toEqual([{ Kills: "Unknown" }, "Unknown Validating"]);
+  });
+
+  test("Escalate with nothing left is Failed", () => {
+    const undone = pass({ ...pass(after("Escalate").seen, 31).seen, targetState: left }, 60);
+    const end = pass(undone.seen, 61);
+    expect([end.status.result, end.validated]).toEqual(["Failed", "False ValidationFailed"]);
+  });
+
+  test("Escalate to what a person has to approve is proposed", () => {
+    const failed = after("Escalate", [{ action: "Restart", approval: "Manual" }]);
+    const undone = pass({ ...pass(failed.seen, 31).seen, targetState: left }, 60);
+    const end = pass(undone.seen, 61);
+    expect(end.status.result).toBe("Recommended");
+    expect(end.status.mitigations?.[1]).toMatchObject({ action: "Restart", state: "Proposed" });
+  });
+
+  test.each([
+    ["Stop", "Enforce"],
+    ["Revert", "Observe"],
+  ] as const)("%s in mode %s changes nothing", (onFailure, mode) => {
+    const failed = after(onFailure, [], mode);
+    expect([failed.status.result, failed.actions, undoOf(failed)]).toEqual(["Failed", [], "Done undefined"]);
+  });
+
+  test("a person who puts it back while it is watched ends the watch", () => {
+    const it = measuring();
+    const [i] = it.seen.investigations;
+    if (i === undefined) throw new Error("no investigation");
+    const spec = { ...i.spec, undoActions: [{ action: "Rollback" as const, finding: "3f9c0a1b2c4d" }] };
+    const asked = pass({ ...it.seen, investigations: [{ ...i, spec }] }, 310);
+    const undone = pass({ ...pass(asked.seen, 311).seen, targetState: left }, 340);
+    expect(undoOf(undone)).toBe("Undone Undone");
+    const end = pass(undone.seen, 341);
+    expect([end.status.result, end.validated]).toEqual(["Recommended", "Unknown Undone"]);
+    expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
+  });
+});
+
 test("what is compared is read from status alone, once the second collection has arrived", () => {
   const it = measuring();
   const of = (seen: Observation) => seen.investigations.flatMap((i) => comparisonOf(i) ?? []);
