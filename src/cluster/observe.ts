@@ -42,6 +42,10 @@ export interface NamespaceView extends Tracked {
 
 export interface NodeView extends Tracked {
   readonly ready: boolean;
+  /** Cordoned. */
+  readonly unschedulable: boolean;
+  /** Only keys of ours (`oomscope.dev/…`). */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 export interface Stores extends WorkloadStores {
@@ -126,7 +130,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
         .flatMap(({ id }) => pair(id, hasEnded(id, collections) ? options.evidence.finding(id, key) : undefined)),
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
-    nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
+    nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, node])),
     surroundings: investigations.some(mayPreserve)
       ? await readSurroundings(api, key.namespace, pods, replicaSets, investigations.some(choosesPod))
       : NOTHING,

@@ -12,7 +12,15 @@ import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import type { Clock, Random } from "../seams.ts";
 import type { NamespaceView, NodeView, Stores, TrackedInvestigation } from "./observe.ts";
 import { createOwnWrites, type OwnWrites } from "./ownwrites.ts";
-import { projectPod, projectReplicaSet, projectWorkload, wholeObject, type TrackedWorkload } from "./projections.ts";
+import {
+  projectPod,
+  projectReplicaSet,
+  projectWorkload,
+  wholeObject,
+  type TrackedWorkload,
+  ourAnnotations,
+} from "./projections.ts";
+import type { RawMeta } from "./rawobjects.ts";
 import { createReflector, type ChangeEvent, type Reflector, type ReflectorHealth } from "./reflector.ts";
 import * as kinds from "./resources.ts";
 import type { Resource } from "./resources.ts";
@@ -253,8 +261,17 @@ type Json = Readonly<Record<string, unknown>>;
 function projectNode(raw: unknown): NodeView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const conditions = (raw as { status?: { conditions?: { type: string; status: string }[] } }).status?.conditions ?? [];
-  return { ...bare(whole), ready: conditions.some((c) => c.type === "Ready" && c.status === "True") };
+  const { metadata, spec, status } = raw as {
+    metadata: RawMeta;
+    spec?: { unschedulable?: boolean };
+    status?: { conditions?: { type: string; status: string }[] };
+  };
+  return {
+    ...bare(whole),
+    ready: status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false,
+    unschedulable: spec?.unschedulable === true,
+    annotations: ourAnnotations(metadata),
+  };
 }
 
 function projectNamespace(raw: unknown): NamespaceView | undefined {
