@@ -242,6 +242,13 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated", "Succeeded", "Event"],
     advice: "Mend the cause: a leak starts anew with each restart.",
   },
+  Cordoning: { on: ["Mitigated", "Event"], advice: "Wait a moment." },
+  Cordoned: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice:
+      "Drain it by hand where that is wanted, but spare the pod of `status.preserved`. `spec.undoActions` or `kubectl uncordon` takes it back.",
+  },
+  LastNode: { on: ["Mitigated"], advice: "Add a node, or uncordon the one that the message names." },
   Undoing: { on: ["Mitigated", "Event"], advice: "Wait; `status.mitigations[].undo` says how far it is." },
   Undone: { on: ["Mitigated", "Succeeded", "Event"], advice: NOTHING },
   UndoStuck: {

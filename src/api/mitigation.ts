@@ -39,8 +39,8 @@ export const MAX_VALUE = 1024;
 /** A value of an object other than a pod template, from what to what. */
 const ValueChange = z.object({
   kind: z
-    .enum(["Deployment", "StatefulSet", "HorizontalPodAutoscaler", "ConfigMap", "Pod"])
-    .describe("Kind of the object, in the workload's namespace."),
+    .enum(["Deployment", "StatefulSet", "HorizontalPodAutoscaler", "ConfigMap", "Pod", "Node"])
+    .describe("Kind of the object, in the workload's namespace unless it is a Node."),
   name: ObjectName.describe("Its name."),
   uid: z.string().max(64).describe("Its uid: another object under the same name is left alone."),
   container: z.string().max(63).optional().describe("The container of the pod."),
@@ -48,7 +48,7 @@ const ValueChange = z.object({
     .string()
     .max(253)
     .describe(
-      "`spec.replicas`, `spec.maxReplicas`, `limits.memory` or `requests.memory` (in bytes); of a ConfigMap the key.",
+      "`spec.replicas`, `spec.maxReplicas`, `spec.unschedulable`, `limits.memory` or `requests.memory` (in bytes); of a ConfigMap the key.",
     ),
   before: z.string().max(MAX_VALUE).optional().describe("What was there. Absent: nothing."),
   after: z.string().max(MAX_VALUE).optional().describe("What is to be there."),

@@ -94,7 +94,7 @@ export type Action =
       /** The workload that it is done for: its owner may have opted out. */
       readonly target: TemplatedTarget;
       readonly object: {
-        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap";
+        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap" | "Node";
         readonly name: string;
         readonly uid: string;
       };

@@ -12,6 +12,7 @@ import {
   aContainer,
   aFinding,
   aKill,
+  aNode,
   anInvestigation,
   anObservation,
   aPod,
@@ -86,7 +87,7 @@ function done(over: Partial<Observation> = {}, status: Partial<MemoryInvestigati
     pods: PODS,
     investigations: [investigation],
     targetState: rolledBack,
-    nodes: { n1: { ready: true }, n2: { ready: true } },
+    nodes: { n1: aNode(), n2: aNode() },
     ...over,
   });
 }
