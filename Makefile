@@ -52,33 +52,33 @@ fmt: deps ## Format the sources.
 
 ##@ Tests
 
-RESULTS := --reporter=default --reporter=json --outputFile.json=build/test-results
+VITEST := vitest run --reporter=default --reporter=json
+RESULTS := --outputFile.json=build/test-results
 
+# An incident and its kills are mostly waited for, so other tests run beside them; One profile
+# at a time is taken on a node: the incident and the tests of the machine both take some, and are never at the same time.
 .PHONY: test
-test: verify test-unit test-integration test-e2e ## Everything: checks, unit, integration and end-to-end tests.
+test: verify test-unit cluster-build-apiserver s3-build images example-images cluster-up deploy ## Everything: checks, unit, integration and end-to-end tests.
+	@status=0; \
+	scripts/beside build/incident.log "$(VITEST) --project e2e $(RESULTS)/e2e-incident.json incident" "$(VITEST) --project integration $(RESULTS)/integration.json" || status=$$?; \
+	scripts/beside build/machine.log "$(VITEST) --project machine $(RESULTS)/machine.json" "$(VITEST) --project e2e $(RESULTS)/e2e.json refusals kills" || status=$$?; \
+	exit $$status
 
 .PHONY: test-unit
 test-unit: deps ## Fast tests: no cluster, no root.
-	vitest run --project unit $(RESULTS)/unit.json
+	$(VITEST) --project unit $(RESULTS)/unit.json
 
 .PHONY: test-integration
 test-integration: deps cluster-build-apiserver s3-build ## Against a real kube-apiserver, etcd and S3 server.
-	vitest run --project integration $(RESULTS)/integration.json
+	$(VITEST) --project integration $(RESULTS)/integration.json
 
 .PHONY: test-machine
 test-machine: stage ## Against the kernel of this machine, without a cluster: needs root.
-	vitest run --project machine $(RESULTS)/machine.json
+	$(VITEST) --project machine $(RESULTS)/machine.json
 
-# Kills and refusals are mostly waited for, so the tests of the machine run beside them. One profile at a time is taken on a node: the incident comes after.
 .PHONY: test-e2e
-test-e2e: deps images example-images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills; and against this machine's kernel.
-	@mkdir -p build/test-results
-	@echo "==> The tests of this machine run beside those of the node; what they say comes after"
-	@vitest run --project machine $(RESULTS)/machine.json >build/machine.log 2>&1 & machine=$$!; status=0; \
-	vitest run --project e2e $(RESULTS)/e2e-kills.json refusals kills || status=$$?; \
-	wait $$machine || status=$$?; cat build/machine.log; \
-	vitest run --project e2e $(RESULTS)/e2e-incident.json incident || status=$$?; \
-	exit $$status
+test-e2e: deps images example-images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
+	$(VITEST) --project e2e $(RESULTS)/e2e.json
 
 .PHONY: test-chaos
 test-chaos: deps images cluster-up deploy ## The operator killed 50 times, the API server stopped: minutes, on the real node.

@@ -120,9 +120,10 @@ function readyOf({ conditions = [] }: PolicyStatus): NonNullable<PolicyStatus["c
 
 /** Whether two statuses tell the same facts of the same spec; the number of workloads and sentences may differ. */
 function sameFacts(a: PolicyStatus, b: PolicyStatus): boolean {
-  const facts = ({ conditions = [], matchedWorkloads: _, ...told }: PolicyStatus): object => ({
-    ...told,
-    conditions: conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`),
-  });
-  return equal(facts(a), facts(b));
+  return equal(factsOf(a), factsOf(b));
+}
+
+function factsOf(status: PolicyStatus): object {
+  const { matchedWorkloads: _, conditions = [], ...told } = status;
+  return { ...told, conditions: conditions.map(({ type, status: holds, reason }) => `${type} ${holds} ${reason}`) };
 }
