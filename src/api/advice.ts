@@ -247,6 +247,13 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated", "Succeeded", "Event"],
     advice: "Mend the cause: a leak starts anew with each restart.",
   },
+  Cordoning: { on: ["Mitigated", "Event"], advice: "Wait a moment." },
+  Cordoned: {
+    on: ["Mitigated", "Succeeded", "Event"],
+    advice:
+      "Drain it by hand where that is wanted, but spare the pod of `status.preserved`. `spec.undoActions` or `kubectl uncordon` takes it back.",
+  },
+  LastNode: { on: ["Mitigated"], advice: "Add a node, or uncordon the one that the message names." },
   Undoing: { on: ["Mitigated", "Event"], advice: "Wait; `status.mitigations[].undo` says how far it is." },
   Undone: { on: ["Mitigated", "Succeeded", "Event"], advice: NOTHING },
   UndoStuck: {
@@ -267,7 +274,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   ValidationFailed: {
     on: ["Validated", "Succeeded", "Stalled", "Event"],
     advice:
-      "Read `status.validation.checks`: what failed, before and after. `undoCommand` in `status.mitigations` takes the mitigation back.",
+      "Read `status.validation.checks`: what failed, before and after. Where the mitigation still stands, `spec.undoActions` or `undoCommand` takes it back; `validate.onFailure` in the policy has that done by itself.",
   },
   ValidationInconclusive: {
     on: ["Validated", "Event"],
@@ -308,7 +315,11 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice:
       "Compare the operator's ClusterRole with `config/rbac`, and look for an admission policy that refuses; the message has the server's words. For a mitigation, bind `oomscope-mitigation` in the namespace.",
   },
-  BudgetSpent: { on: ["Event"], advice: "Wait, or raise `budget.maxActive` in the policy." },
+  BudgetSpent: {
+    on: ["Event"],
+    advice:
+      "Wait, or raise the budget that the message names: `budget.maxActive`, or `clusterBudget.maxActive` of a ClusterMemoryPolicy.",
+  },
   InForce: { on: ["Ready"], advice: NOTHING },
   SelectsNothing: {
     on: ["Ready"],

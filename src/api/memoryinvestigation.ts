@@ -472,7 +472,8 @@ export const MAX_KILLS = 64;
 /** How many identities of kills status keeps. Those of pods that are gone leave first. */
 export const MAX_LEDGER = 1024;
 export const MAX_TIMELINE = 48;
-export const MAX_COLLECTIONS = 8;
+/** Two attempts for the finding, and two to validate each of six actions. */
+export const MAX_COLLECTIONS = 14;
 export const MAX_NOTIFIED = 64;
 
 export const MemoryInvestigationStatus = z.object({

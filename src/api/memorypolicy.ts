@@ -323,18 +323,27 @@ const policyFields = {
         "For this long after a mitigation its effect is watched, at most 6h. Samples are taken meanwhile, for 75s at least. 0s: nobody looks, and the investigation ends as Mitigated.",
       ),
       onFailure: z
-        .enum(["Stop"])
+        .enum(["Stop", "Revert", "Escalate"])
         .default("Stop")
-        .describe("What follows when it did not help. Stop: the investigation ends as Failed and says why."),
+        .describe(
+          "What follows when it did not help. Stop: the investigation ends as Failed and says why. Revert: it puts back what it did, then ends so. Escalate: it puts back what it did, then asks the next action of mitigate, within all budgets; it ends as Failed where none is left.",
+        ),
     })
     .default({ window: "1h", onFailure: "Stop" })
     .describe("How a mitigation is shown to have helped.")
     .meta(
-      rules({
-        rule: overDurations(["window"], "duration(self.window) <= duration('6h')"),
-        message: "window must be at most 6h",
-        fieldPath: ".window",
-      }),
+      rules(
+        {
+          rule: overDurations(["window"], "duration(self.window) <= duration('6h')"),
+          message: "window must be at most 6h",
+          fieldPath: ".window",
+        },
+        {
+          rule: overDurations(["window"], "self.onFailure == 'Stop' || duration(self.window) > duration('0s')"),
+          message: "onFailure Revert and Escalate need a window longer than 0s: without one no failure is seen",
+          fieldPath: ".onFailure",
+        },
+      ),
     ),
   pauseRequests: z
     .array(z.string().min(1).max(256))

@@ -9,6 +9,10 @@ import { Int, Message, ObjectName, Reason, ShortHash, Time, listAtomic } from ".
 export const MitigationAction = z.enum(["Rollback", "Throttle", "Resize", "Restart", "CordonNode", "DrainNode"]);
 export type MitigationAction = z.infer<typeof MitigationAction>;
 
+/** Whether a mitigation helped. Unknown is an answer: too little data, or too little load, to tell. It is never taken for Pass. */
+export const CheckResult = z.enum(["Pass", "Fail", "Unknown"]);
+export type CheckResult = z.infer<typeof CheckResult>;
+
 /** Longest patch that status shows; beyond it only the command is shown. */
 export const MAX_PATCH = 4096;
 
@@ -35,8 +39,8 @@ export const MAX_VALUE = 1024;
 /** A value of an object other than a pod template, from what to what. */
 const ValueChange = z.object({
   kind: z
-    .enum(["Deployment", "StatefulSet", "HorizontalPodAutoscaler", "ConfigMap", "Pod"])
-    .describe("Kind of the object, in the workload's namespace."),
+    .enum(["Deployment", "StatefulSet", "HorizontalPodAutoscaler", "ConfigMap", "Pod", "Node"])
+    .describe("Kind of the object, in the workload's namespace unless it is a Node."),
   name: ObjectName.describe("Its name."),
   uid: z.string().max(64).describe("Its uid: another object under the same name is left alone."),
   container: z.string().max(63).optional().describe("The container of the pod."),
@@ -44,7 +48,7 @@ const ValueChange = z.object({
     .string()
     .max(253)
     .describe(
-      "`spec.replicas`, `spec.maxReplicas`, `limits.memory` or `requests.memory` (in bytes); of a ConfigMap the key.",
+      "`spec.replicas`, `spec.maxReplicas`, `spec.unschedulable`, `limits.memory` or `requests.memory` (in bytes); of a ConfigMap the key.",
     ),
   before: z.string().max(MAX_VALUE).optional().describe("What was there. Absent: nothing."),
   after: z.string().max(MAX_VALUE).optional().describe("What is to be there."),
@@ -120,6 +124,9 @@ export const MitigationRecord = z.object({
     ),
   undoCommand: z.string().max(1024).optional().describe("Takes it back by hand."),
   undoPatch: z.string().max(MAX_PATCH).optional().describe("Takes it back, as a JSON patch; left out as `patch` is."),
+  validated: CheckResult.optional().describe(
+    "What its validation came to: Pass, it helped; Fail, it did not; Unknown, nobody can tell. Absent as long as there is no answer.",
+  ),
   undo: UndoRecord.optional().describe("How far it is put back, once somebody has asked for that."),
 });
 export type MitigationRecord = z.infer<typeof MitigationRecord>;

@@ -83,6 +83,9 @@ export const REASONS = {
   ResizeStuck: "The new memory limit was asked for, but the node does not put it into force.",
   Restarting: "The workload's pods are being restarted one after the other; the end of it has not been seen.",
   Restarted: "All pods of the workload were seen restarted.",
+  Cordoning: "A node is being cordoned; that has not been seen yet.",
+  Cordoned: "A node was cordoned: no new pod comes to it.",
+  LastNode: "Another node must be ready, and none that oomscope has cordoned may be left so, before it cordons one.",
   Undoing: "What was changed is being put back; the end of it has not been seen.",
   Undone: "What was changed was seen as it was before.",
   UndoStuck: "What was changed was put back, but that does not come to its end.",
@@ -104,7 +107,7 @@ export const REASONS = {
   PolicyReplaced: "From now on the investigation follows another policy, or another version of it.",
   SpecInvalid: "The spec cannot be used.",
   Forbidden: "The API server refused for lack of permission.",
-  BudgetSpent: "A budget of the policy is used up, so the investigation waits.",
+  BudgetSpent: "A budget of the policy or of the cluster is used up, so the investigation waits.",
   // A policy
   InForce: "The policy is in force for at least one workload.",
   SelectsNothing: "The policy selects no workload that has pods.",

@@ -4,15 +4,11 @@
  */
 import { z } from "zod";
 import { Int, Message, Time, listMap } from "./fields.ts";
-import { MitigationAction } from "./mitigation.ts";
+import { CheckResult, MitigationAction } from "./mitigation.ts";
 
 /** What is looked at, in the order in which it is told. */
 export const CheckName = z.enum(["Kills", "MemoryGrowth", "GrowthProfile", "NodeMemAvailable", "MemoryLimit"]);
 export type CheckName = z.infer<typeof CheckName>;
-
-/** Unknown is an answer: too little data, or too little load, to tell. It is never taken for Pass. */
-export const CheckResult = z.enum(["Pass", "Fail", "Unknown"]);
-export type CheckResult = z.infer<typeof CheckResult>;
 
 export const ValidationCheck = z.object({
   name: CheckName.describe(

@@ -53,6 +53,10 @@ export interface NodeView extends Tracked {
   readonly ready: boolean;
   /** Its memory; absent when it has not said so. */
   readonly capacityBytes?: number;
+  /** Cordoned. */
+  readonly unschedulable: boolean;
+  /** Only keys of ours (`oomscope.dev/…`). */
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 export interface Stores extends WorkloadStores {
@@ -151,7 +155,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
       }),
     ),
     kernelVictims: Object.fromEntries(collections.map(({ id }) => [id, options.evidence.victims(id)])),
-    nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, { ready: node.ready }])),
+    nodes: Object.fromEntries([...stores.nodes.list()].map((node) => [node.name, node])),
     surroundings:
       options.asked === true || investigations.some(mayPreserve)
         ? await readSurroundings(

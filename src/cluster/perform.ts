@@ -32,10 +32,7 @@ export interface PerformOptions {
   /** Takes note of an investigation as the API server returned it. */
   readonly wrote: (investigation: ApiObject) => void;
   /** Whether one more investigation may be active under the policy now. Asked while nothing else can open one. */
-  readonly admits: (
-    policy: { readonly kind: string; readonly name: string; readonly maxActive: number },
-    namespace: string,
-  ) => boolean;
+  readonly admits: (policy: Of<"OpenInvestigation">["policy"], namespace: string) => boolean;
 }
 
 /** Annotations that autoscalers and descheduler-like tools heed. */

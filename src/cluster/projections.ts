@@ -81,7 +81,8 @@ export function wholeObject(raw: unknown): TrackedRaw | undefined {
   };
 }
 
-function ours(annotations: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+/** Only keys of ours (`oomscope.dev/…`). */
+export function ourAnnotations({ annotations }: RawMeta): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(annotations ?? {}).filter(([key]) => key.startsWith(OUR_PREFIX)));
 }
 
@@ -213,7 +214,7 @@ function podOf(raw: RawPod, intern: Interner): PodView | undefined {
     name: known.name,
     resourceVersion: known.resourceVersion,
     labels: intern.record(meta.labels ?? {}),
-    annotations: intern.record(ours(meta.annotations)),
+    annotations: intern.record(ourAnnotations(meta)),
     phase: intern.text(status?.phase ?? "Unknown"),
     ready: status?.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True") ?? false,
     restartPolicy: intern.text(spec?.restartPolicy ?? "Always"),
@@ -280,7 +281,7 @@ function workloadOf(kind: Exclude<TargetKind, "Pod">, raw: RawWorkload, intern: 
     kind,
     generation: meta.generation ?? 0,
     labels: intern.record(meta.labels ?? {}),
-    annotations: intern.record(ours(meta.annotations)),
+    annotations: intern.record(ourAnnotations(meta)),
     replicas: replicas ?? (kind === "DaemonSet" ? 0 : 1),
     readyReplicas: status?.readyReplicas ?? status?.numberReady ?? status?.ready ?? 0,
     ...(spec?.selector === undefined ? {} : { selector: spec.selector }),

@@ -55,6 +55,9 @@ export const MITIGATION_RIGHTS: readonly Right[] = [
   ["apps", "statefulsets", "patch"],
   ["apps", "daemonsets", "patch"],
   ["apps", "controllerrevisions", "get"],
+  ["autoscaling", "horizontalpodautoscalers", "get patch"],
+  ["", "configmaps", "get patch"],
+  ["", "pods/resize", "patch"],
 ];
 
 /** What a person needs for all commands that speak to a cluster, in a namespace. */

@@ -1,5 +1,5 @@
 /**
- * Sets values of one object: a number of replicas, an autoscaler's bound, keys of a ConfigMap. Once, and only while each of them is what the
+ * Sets values of one object: a number of replicas, an autoscaler's bound, keys of a ConfigMap, a node's cordon. Once, and only while each of them is what the
  * decision rests on; the change carries the uid and resourceVersion of the read.
  */
 import type { Action } from "../incident/actions.ts";
@@ -8,7 +8,7 @@ import type { Refused } from "../incident/observation.ts";
 import type { Api, ApiObject, JsonPatch } from "./api.ts";
 import { isApiError } from "./errors.ts";
 import { leaveWithdrawn, marked, orGone, sameObject } from "./leave.ts";
-import { configmaps, deployments, horizontalpodautoscalers, statefulsets, type Resource } from "./resources.ts";
+import { configmaps, deployments, horizontalpodautoscalers, nodes, statefulsets, type Resource } from "./resources.ts";
 import { TEMPLATED } from "./targetstate.ts";
 
 type SetValues = Extract<Action, { kind: "SetValues" }>;
@@ -19,6 +19,7 @@ const RESOURCES: Readonly<Record<SetValues["object"]["kind"], Resource>> = {
   StatefulSet: statefulsets,
   HorizontalPodAutoscaler: horizontalpodautoscalers,
   ConfigMap: configmaps,
+  Node: nodes,
 };
 
 export async function setValues(namespace: string, action: SetValues, api: Api): Promise<Refused | undefined> {
@@ -63,15 +64,21 @@ async function decided(namespace: string, action: SetValues, api: Api): Promise<
 /** As text; undefined where there is nothing. */
 function valueOf(kind: SetValues["object"]["kind"], live: ApiObject, field: string): string | undefined {
   const { spec, data } = live as unknown as {
-    spec?: { replicas?: number; maxReplicas?: number };
+    spec?: { replicas?: number; maxReplicas?: number; unschedulable?: boolean };
     data?: Readonly<Record<string, string>>;
   };
   if (kind === "ConfigMap") return data !== undefined && Object.hasOwn(data, field) ? data[field] : undefined;
+  if (kind === "Node") return spec?.unschedulable === true ? "true" : undefined;
   const number = field === "spec.maxReplicas" ? spec?.maxReplicas : spec?.replicas;
   return number === undefined ? undefined : String(number);
 }
 
 function steps({ object: { kind }, values }: SetValues, live: ApiObject): JsonPatch {
+  if (kind === "Node")
+    return values.map(({ after }) => {
+      const path = "/spec/unschedulable";
+      return after === undefined ? { op: "remove" as const, path } : { op: "add" as const, path, value: true };
+    });
   if (kind !== "ConfigMap")
     return values.map(({ field, after }) => ({
       op: "replace" as const,

@@ -15,7 +15,15 @@ import { PRESERVED_LABEL } from "../incident/preservation.ts";
 import type { Clock, Random } from "../seams.ts";
 import type { NamespaceView, NodeView, Stores, TrackedInvestigation, TrackedPolicy } from "./observe.ts";
 import { createOwnWrites, type OwnWrites } from "./ownwrites.ts";
-import { projectPod, projectReplicaSet, projectWorkload, wholeObject, type TrackedWorkload } from "./projections.ts";
+import {
+  projectPod,
+  projectReplicaSet,
+  projectWorkload,
+  wholeObject,
+  type TrackedWorkload,
+  ourAnnotations,
+} from "./projections.ts";
+import type { RawMeta } from "./rawobjects.ts";
 import { createReflector, type ChangeEvent, type Reflector, type ReflectorHealth } from "./reflector.ts";
 import * as kinds from "./resources.ts";
 import type { Resource } from "./resources.ts";
@@ -259,7 +267,9 @@ type Json = Readonly<Record<string, unknown>>;
 function projectNode(raw: unknown): NodeView | undefined {
   const whole = wholeObject(raw);
   if (whole === undefined) return undefined;
-  const { status } = raw as {
+  const { metadata, spec, status } = raw as {
+    metadata: RawMeta;
+    spec?: { unschedulable?: boolean };
     status?: { conditions?: { type: string; status: string }[]; capacity?: { readonly memory?: unknown } };
   };
   const conditions = status?.conditions ?? [];
@@ -268,6 +278,8 @@ function projectNode(raw: unknown): NodeView | undefined {
   return {
     ...bare(whole),
     ready: conditions.some((c) => c.type === "Ready" && c.status === "True"),
+    unschedulable: spec?.unschedulable === true,
+    annotations: ourAnnotations(metadata),
     ...(capacityBytes === undefined ? {} : { capacityBytes }),
   };
 }

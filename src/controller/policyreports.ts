@@ -35,7 +35,7 @@ export interface PolicyReports {
 
 /** Writes of one pass; the rest has its turn in the next. */
 const MAX_WRITES = 20;
-/** Counts alone are written this often at most: workloads come and go all the time. */
+/** The number of workloads alone is written this often at most: they come and go all the time. */
 const COUNTS_MS = 30_000;
 /** A watch shows our own write after a moment; until then it is not made again. */
 const LAG_MS = 10_000;
@@ -118,11 +118,12 @@ function readyOf({ conditions = [] }: PolicyStatus): NonNullable<PolicyStatus["c
   return conditions.find(({ type }) => type === "Ready");
 }
 
-/** Whether two statuses tell the same facts of the same spec; counts and sentences may differ. */
+/** Whether two statuses tell the same facts of the same spec; the number of workloads and sentences may differ. */
 function sameFacts(a: PolicyStatus, b: PolicyStatus): boolean {
-  const facts = ({ observedGeneration, conditions = [] }: PolicyStatus): object => ({
-    observedGeneration,
-    conditions: conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`),
-  });
-  return equal(facts(a), facts(b));
+  return equal(factsOf(a), factsOf(b));
+}
+
+function factsOf(status: PolicyStatus): object {
+  const { matchedWorkloads: _, conditions = [], ...told } = status;
+  return { ...told, conditions: conditions.map(({ type, status: holds, reason }) => `${type} ${holds} ${reason}`) };
 }

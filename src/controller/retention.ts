@@ -29,7 +29,7 @@ export interface RetentionOptions {
 }
 
 export interface Retention {
-  /** Takes note of terms, then deletes what is too old or too much. Throws what the disk throws. */
+  /** Takes note of terms, then deletes what is too old or too much. Never throws: what fails now is tried again in the next pass. */
   pass(): Promise<void>;
   /** What became of a pack that is gone, for as long as this process remembers. */
   gone(collection: string): string | undefined;
@@ -62,7 +62,11 @@ export function createRetention(options: RetentionOptions): Retention {
     for (const { collection, ended, terms } of store.list()) {
       if (ended === undefined || terms !== undefined) continue;
       const known = termsOf(collection, ended, options);
-      if (known !== undefined) await store.setTerms(collection, known);
+      // A damaged folder takes no note, and must not keep the others from theirs.
+      if (known !== undefined)
+        await store
+          .setTerms(collection, known)
+          .catch((err: unknown) => log.warn({ err, collection }, "Could not write down how long a pack is kept"));
     }
     // Asked before anything goes: afterwards nobody knows any more where else it lies.
     const packs = new Map(
@@ -89,7 +93,7 @@ export function createRetention(options: RetentionOptions): Retention {
   }
 
   return {
-    pass,
+    pass: () => pass().catch((err: unknown) => log.warn({ err }, "Could not delete packs, will try again")),
     gone: (collection) => gone.get(collection),
     evicted: (collection) =>
       removed(

@@ -62,6 +62,7 @@ export function createSampler(options: SamplerOptions): Sampler {
   const alarms = new Map<string, Alarm>();
   let outcome: Outcome | undefined;
   let dueMs = Number.NEGATIVE_INFINITY;
+  let running: Promise<void> | undefined;
 
   async function pass(): Promise<void> {
     if (clock.monotonicMs() < dueMs) return;
@@ -165,13 +166,11 @@ export function createSampler(options: SamplerOptions): Sampler {
   }
 
   return {
-    pass: async () => {
-      try {
-        await pass();
-      } catch (err) {
-        log.error({ err }, "Could not look at readings");
-      }
-    },
+    // A metrics API that hangs may take longer than the time between two passes: then they are one.
+    pass: () =>
+      (running ??= pass()
+        .catch((err: unknown) => log.error({ err }, "Could not look at readings"))
+        .finally(() => (running = undefined))),
     alarm: (key) => alarms.get(keyText(key)),
     fact: (policy) => factOf(policy, outcome),
     stats: () => ({ pods: histories.size, alarms: alarms.size }),

@@ -72,8 +72,8 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     readContext: (collection) => packs.readContext(collection),
     wrote: (raw) => noteWrite(raw),
     admits: (policy, namespace) => {
-      const { policy: under } = countActive(policy, namespace, observing);
-      return under < policy.maxActive;
+      const { policy: under, cluster } = countActive(policy, namespace, observing);
+      return under < policy.maxActive && cluster < policy.clusterMaxActive;
     },
   };
 

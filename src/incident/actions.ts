@@ -32,7 +32,12 @@ export type Action =
       readonly kind: "OpenInvestigation";
       readonly name: string;
       readonly spec: MemoryInvestigationSpec;
-      readonly policy: { readonly kind: string; readonly name: string; readonly maxActive: number };
+      readonly policy: {
+        readonly kind: string;
+        readonly name: string;
+        readonly maxActive: number;
+        readonly clusterMaxActive: number;
+      };
       /** Whether a pod may be kept: then the finalizer is there from the first moment. */
       readonly preserves: boolean;
       /** Why it is opened, for the annotation that people read. */
@@ -89,7 +94,7 @@ export type Action =
       /** The workload that it is done for: its owner may have opted out. */
       readonly target: TemplatedTarget;
       readonly object: {
-        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap";
+        readonly kind: "Deployment" | "StatefulSet" | "HorizontalPodAutoscaler" | "ConfigMap" | "Node";
         readonly name: string;
         readonly uid: string;
       };

@@ -19,11 +19,16 @@ export interface CandidateQuestion {
   /** Container of the newest kill or of the spec; undefined: the pod's largest by limit. */
   readonly container: string | undefined;
   readonly usageBytes: Readonly<Record<string, number>>;
+  /** Name of the pod that raised an alarm: what was seen is in it. */
+  readonly suspect?: string;
   readonly now: Date;
 }
 
 /** metrics-server scrapes every 15 s by default, and a reading is served until the next. */
 const METRICS_LAG_MS = 30_000;
+
+/** The pod that raised an alarm comes before every sibling of which only the usage is known. */
+const SUSPECT_SCORE = 10_000;
 
 /** An incarnation younger than this has not grown yet: most likely it is the one that was just restarted. */
 const YOUNG_MS = 15_000;
@@ -67,13 +72,16 @@ function rate(pod: PodView, question: CandidateQuestion): Candidate {
   const risk = share === undefined ? 0 : Math.max(0, Math.min(share, 100) - RISKY_PERCENT);
   const held = share === undefined ? 0 : Math.min(share, RISKY_PERCENT) - 3 * risk;
   // Usage decides; where nobody measured it, the longest uninterrupted run has had the most time to grow.
-  const score = (share === undefined ? 0 : 10_000 + 100 * held) + Math.min(age, 9_999) / 100;
+  const suspected = pod.name === question.suspect;
+  const score =
+    (suspected ? SUSPECT_SCORE : 0) + (share === undefined ? 0 : 10_000 + 100 * held) + Math.min(age, 9_999) / 100;
   const restarted = container.restartCount > 0 ? `, restarted ${container.restartCount} times` : "";
   const young = ageMs < YOUNG_MS ? "; its memory is fresh, little can be seen in it" : "";
   return {
     pod,
     score: Math.round(score),
     reason:
+      (suspected ? "it raised the alarm; " : "") +
       (share === undefined
         ? ""
         : `it uses ${share} % of its limit${risk > 0 ? ", so near that it may be killed at any moment" : ""}; `) +

@@ -32,6 +32,10 @@ const LOOK_MS = 250;
 /** What is to be collected. */
 export interface Errand {
   readonly purpose: Collection["purpose"];
+  /** What its attempts are named by: another errand of the same purpose has another key, and began at another time. */
+  readonly key: string;
+  /** Attempts that were intended earlier are another errand's; in milliseconds since the epoch. */
+  readonly from: number;
   /** Whom to measure, all on one node; asked only when an attempt begins. */
   readonly pods: () => readonly PodView[];
   /** @param requested when the attempt was intended: whoever resumes it comes to the same answer */
@@ -48,6 +52,8 @@ function diagnosis(
 ): Errand {
   return {
     purpose: "Diagnose",
+    key: "Diagnose",
+    from: Number.NEGATIVE_INFINITY,
     pods: () => podsToMeasure(seen, investigation),
     timing: () => ({ intervalMs: durationMs(collect.interval), durationMs: durationMs(collect.duration) }),
     since: Date.parse(investigation.metadata.creationTimestamp ?? ""),
@@ -79,7 +85,7 @@ export function planCollecting(
   errand: Errand = diagnosis(seen, investigation, policy),
 ): CollectingStep {
   const collections = investigation.status?.collections ?? [];
-  const last = collections.findLast(({ purpose }) => purpose === errand.purpose);
+  const last = lastAttempt(collections, errand);
   const course = { seen, investigation, policy, errand, collections, now };
   if (last === undefined) return begin(course, 1);
   switch (last.state) {
@@ -94,6 +100,14 @@ export function planCollecting(
     case "Running":
       return lookOnceMore(course, last, follow(course, last));
   }
+}
+
+/** The newest attempt of an errand. */
+export function lastAttempt(
+  collections: readonly Collection[],
+  { purpose, from }: Pick<Errand, "purpose" | "from">,
+): Collection | undefined {
+  return collections.findLast((one) => one.purpose === purpose && Date.parse(one.requested) >= from);
 }
 
 interface Course {
@@ -192,7 +206,7 @@ function begin(course: Course, attempt: number): CollectingStep {
       failed: now.getTime() - errand.since > GRACE_MS,
     };
   }
-  const name = collectionName(investigation.metadata.uid, errand.purpose, attempt);
+  const name = collectionName(investigation.metadata.uid, errand.key, attempt);
   const requested = timeText(now);
   const { intervalMs, durationMs: lastsMs } = errand.timing(new Date(requested));
   const collection: Collection = {

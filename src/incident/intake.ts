@@ -109,6 +109,12 @@ function open(seen: Observation, policy: EffectivePolicy, cause: Cause): Intake 
       `${cause.what} waits for its investigation: ${maxActive} investigations under ${policy.kind} ${policy.name} are active, which is its budget.maxActive`,
     );
   }
+  if (seen.active.cluster >= policy.cluster.maxActive) {
+    return deferred(
+      "BudgetSpent",
+      `${cause.what} waits for its investigation: ${policy.cluster.maxActive} investigations are active in the cluster, which is its clusterBudget.maxActive`,
+    );
+  }
   return {
     actions: [
       {
@@ -120,7 +126,7 @@ function open(seen: Observation, policy: EffectivePolicy, cause: Cause): Intake 
           release: false,
           ...(container === undefined ? {} : { container }),
         },
-        policy: { kind: policy.kind, name: policy.name, maxActive },
+        policy: { kind: policy.kind, name: policy.name, maxActive, clusterMaxActive: policy.cluster.maxActive },
         preserves: policy.mode !== "Observe" && policy.spec.preserve.strategy !== "None",
         because: cause.text,
         ...(suspect === undefined ? {} : { suspect }),

@@ -6,13 +6,14 @@ import type { Condition, MemoryInvestigation } from "../api/memoryinvestigation.
 import type { Mitigation } from "../api/memorypolicy.ts";
 import type { MitigationRecord, ValueChange } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
-import type { Action, Notice } from "./actions.ts";
+import type { Action, Notice, Refusal } from "./actions.ts";
 import { clip, timeText } from "./conditions.ts";
 import { firstRefusal, guardsOf, isApproved, isDenied, leaveOf, type GuardAnswer } from "./guards.ts";
 import { gitOpsOwner } from "./gitops.ts";
 import type { EffectivePolicy, Refused } from "./observation.ts";
 import { questionOf, remedyFor, remedyOf } from "./remedies/remedies.ts";
 import type { Course, MitigationQuestion, Remedy, Standing } from "./remedies/remedy.ts";
+import { afterFailure } from "./validation.ts";
 
 /** What only has to be waited for is waited for this long; then the action is proposed, and a person may take it up. */
 const WAIT_MS = 10 * 60_000;
@@ -31,8 +32,10 @@ export interface MitigationStep {
   readonly actions: readonly Action[];
   readonly notices: readonly Notice[];
   readonly againMs?: number;
-  /** Working: it goes on. Nothing: nothing is done now. Done: seen complete. Failed: begun, but it did not come to its end. */
+  /** Working: it goes on. Nothing: nothing is done now. Done: seen complete. Failed: begun, but it did not come to its end, or did not help. */
   readonly outcome: "Working" | "Nothing" | "Done" | "Failed";
+  /** Why it has failed, where `fact` does not say so. */
+  readonly why?: Refusal;
 }
 
 /** Something has been intended, and its end has not been seen. */
@@ -70,6 +73,10 @@ export function planMitigation(course: Course, policy: EffectivePolicy | undefin
   if (begun !== undefined) return goneOn(course, policy, begun.action, follow(course, policy, begun));
   const over = records.find(isTheEnd);
   if (over !== undefined) return undone(course, over) ?? settled(course, over);
+  const unhelpful = records.filter(({ validated }) => validated === "Fail");
+  const last = unhelpful.at(-1);
+  if (last !== undefined && !(afterFailure(policy) === "Escalate" && unhelpful.every(leavesNothing)))
+    return settled(course, last);
   if (policy !== undefined) return choose(course, policy);
   const failed = records.find(({ state }) => state === "Failed");
   return failed === undefined
@@ -93,13 +100,19 @@ function goneOn(
 }
 
 /** After these nothing more is done: it worked, or somebody has taken the matter over. What failed or did not help is gone on from. */
-function isTheEnd({ state, undo }: MitigationRecord): boolean {
-  return state === "Done" || state === "Reverted" || (state === "Undone" && undo?.askedBy === "Person");
+function isTheEnd({ state, undo, validated }: MitigationRecord): boolean {
+  if (state === "Done") return validated !== "Fail";
+  return state === "Reverted" || (state === "Undone" && undo?.askedBy === "Person");
+}
+
+/** What did not help was put back, or there is nothing of it: the next action finds the workload as it was. */
+function leavesNothing({ state, undo }: MitigationRecord): boolean {
+  return state === "Undone" || undo?.reason === "NothingToUndo";
 }
 
 /** Guards have spoken about it for good, or it has been tried. */
-function isTried({ state }: MitigationRecord): boolean {
-  return state === "Refused" || state === "Failed" || state === "Undone";
+function isTried({ state, validated }: MitigationRecord): boolean {
+  return state === "Refused" || state === "Failed" || state === "Undone" || validated === "Fail";
 }
 
 function nothing(records: readonly MitigationRecord[], reason: Reason, message: string): MitigationStep {
@@ -109,10 +122,14 @@ function nothing(records: readonly MitigationRecord[], reason: Reason, message: 
 /** Asks the guards of each action in turn, until one may be taken or has to be waited for. */
 function choose(course: Course, policy: EffectivePolicy): MitigationStep {
   const entries = policy.spec.mitigate ?? [];
-  if (entries.length === 0) return nothing([], "NoActionNamed", `Policy ${policy.name} names no action`);
-  const decided: MitigationRecord[] = [];
+  // What was done stays on record, also where the policy no longer names it.
+  const decided = (course.investigation.status?.mitigations ?? []).filter(
+    (record) => record.intended !== undefined && !entries.some(({ action }) => action === record.action),
+  );
+  if (entries.length === 0 && decided.length === 0)
+    return nothing([], "NoActionNamed", `Policy ${policy.name} names no action`);
   const notices: Notice[] = [];
-  for (const mitigation of entries) {
+  for (const [index, mitigation] of entries.entries()) {
     const before = recordOf(course, mitigation);
     if (before !== undefined && isTried(before)) {
       decided.push(before);
@@ -126,7 +143,7 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
     if (next.state === "Intended" || next.state === "Waiting") {
       const message = `${next.action}: ${next.message}`;
       return {
-        records: [...decided, ...notYetAsked(course, entries, decided)],
+        records: [...decided, ...notYetAsked(course, entries.slice(index + 1))],
         fact: { status: "Unknown", reason: next.reason as Reason, message },
         // The act comes with the next pass: by then the intent is in status, and everybody's budgets count it.
         actions: [],
@@ -139,22 +156,18 @@ function choose(course: Course, policy: EffectivePolicy): MitigationStep {
   return { ...left(course, decided), notices };
 }
 
-function notYetAsked(
-  course: Course,
-  entries: readonly Mitigation[],
-  decided: readonly MitigationRecord[],
-): MitigationRecord[] {
-  return entries.slice(decided.length).flatMap((mitigation) => recordOf(course, mitigation) ?? []);
+function notYetAsked(course: Course, entries: readonly Mitigation[]): MitigationRecord[] {
+  return entries.flatMap((mitigation) => recordOf(course, mitigation) ?? []);
 }
 
 function recordOf({ investigation, finding }: Course, mitigation: Mitigation): MitigationRecord | undefined {
   return investigation.status?.mitigations?.find((r) => r.action === mitigation.action && r.finding === finding.id);
 }
 
-/** Nothing is to be done now: what waits for a person is told first, then what has failed, otherwise why the first action is refused. */
+/** Nothing is to be done now: what waits for a person is told first, then what has failed or did not help, otherwise why the first action is refused. */
 function left(course: Course, records: readonly MitigationRecord[]): MitigationStep {
   const proposed = records.find(({ state }) => state === "Proposed");
-  const failed = records.findLast(({ state }) => state === "Failed");
+  const failed = records.findLast(({ state, validated }) => state === "Failed" || validated === "Fail");
   if (proposed === undefined && failed !== undefined) return { ...settled(course, failed), records };
   const first = proposed ?? records[0];
   if (first === undefined) return nothing(records, "NoActionNamed", "No action is left");
@@ -372,14 +385,26 @@ function over(
 /** Begun and over, one way or the other. */
 function settled(course: Course, record: MitigationRecord): MitigationStep {
   // Somebody who rolled out a third template, or set a third value, has taken the matter over: nothing failed.
+  const unhelpful = whyUnhelpful(record);
+  if (unhelpful !== undefined) return { ...replaced(course, record, "Failed"), why: unhelpful };
   if (record.state === "Done") return replaced(course, record, "Done");
   const takenOver = record.reason === "TemplateReplaced" || record.reason === "ValueReplaced";
   return replaced(course, record, takenOver || record.state === "Undone" ? "Nothing" : "Failed");
 }
 
+/** What did not help, or was left half way back, is over, however it stands now. */
+function whyUnhelpful({ action, state, undo, validated }: MitigationRecord): Refusal | undefined {
+  const left = undo === undefined ? "" : `. It was not put back: ${undo.message}`;
+  const put = state === "Undone" ? ", and was put back" : left;
+  if (validated === "Fail") return { reason: "ValidationFailed", message: `${action} did not help${put}` };
+  if (state !== "Done" || undo?.state !== "Failed") return undefined;
+  return { reason: undo.reason as Reason, message: `${action} was to be put back: ${undo.message}` };
+}
+
 function replaced(course: Course, record: MitigationRecord, outcome: MitigationStep["outcome"]): MitigationStep {
   const before = course.investigation.status?.mitigations ?? [];
-  const status = outcome === "Done" ? "True" : outcome === "Working" ? "Unknown" : "False";
+  const holds = outcome === "Done" || record.state === "Done";
+  const status = outcome === "Working" ? "Unknown" : holds ? "True" : "False";
   return {
     records: before.map((r) => (r.action === record.action ? record : r)),
     fact: { status, reason: record.reason as Reason, message: clip(`${record.action}: ${record.message}`, 1024) },

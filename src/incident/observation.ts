@@ -154,6 +154,7 @@ export interface EffectivePolicy {
   readonly pauses: readonly string[];
   /** The tightest that a ClusterMemoryPolicy sets. */
   readonly cluster: {
+    readonly maxActive: number;
     readonly maxMitigationsPerDay: number;
     readonly storm: { readonly investigations: number; readonly withinMs: number };
   };
@@ -306,6 +307,15 @@ export interface Surroundings {
   readonly usageBytes: Readonly<Record<string, number>>;
 }
 
+export interface NodeState {
+  readonly uid: string;
+  readonly ready: boolean;
+  /** Cordoned, by whomever. */
+  readonly unschedulable: boolean;
+  /** Only keys of ours (`oomscope.dev/…`). */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 export interface Observation {
   readonly key: WorkloadKey;
   readonly target: WorkloadView | undefined;
@@ -330,7 +340,7 @@ export interface Observation {
   readonly comparisons: Readonly<Record<string, readonly ValidationCheck[]>>;
   /** Kills that the kernel's own report names, by collection. */
   readonly kernelVictims: Readonly<Record<string, readonly KernelVictim[]>>;
-  readonly nodes: Readonly<Record<string, { readonly ready: boolean }>>;
+  readonly nodes: Readonly<Record<string, NodeState>>;
   readonly surroundings: Surroundings;
   /** The target, when a mitigation may be decided or followed; undefined when it is gone or nobody asks. */
   readonly targetState?: TargetState | { readonly problem: string };

@@ -108,9 +108,7 @@ function planOne(
   const policy = policyFor(seen, investigation);
   if ("problem" in policy) {
     // What has been changed is followed to its end, whatever has become of the policy.
-    const followed =
-      underWay(counted)?.state === "RollingOut" || validating(counted) || askedUndo(counted) !== undefined;
-    if (followed && endedAt(investigation) === undefined)
+    if (isFollowed(counted) && endedAt(investigation) === undefined)
       return actOnFinding(seen, counted, { policy: undefined, now }, []);
     if (endedAt(investigation) !== undefined) return planUpkeep(seen, counted, now);
     return withoutPolicy(seen, counted, policy, now);
@@ -125,6 +123,13 @@ function planOne(
     );
   }
   return planActive(seen, counted, policy, now);
+}
+
+/** What it has changed has not come to its end, and needs no policy for that. */
+function isFollowed(investigation: MemoryInvestigation): boolean {
+  if (underWay(investigation)?.state === "RollingOut" || validating(investigation)) return true;
+  const unhelpful = investigation.status?.mitigations?.some(({ validated }) => validated === "Fail") === true;
+  return unhelpful || askedUndo(investigation) !== undefined;
 }
 
 /**

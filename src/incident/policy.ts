@@ -8,9 +8,8 @@ const MODES: readonly Mode[] = ["Observe", "Recommend", "Enforce"];
 
 /** Whether a label selector matches; an absent or empty one matches everything, as in Kubernetes. */
 export function selects(selector: LabelSelector | undefined, labels: Readonly<Record<string, string>>): boolean {
-  for (const [key, value] of Object.entries(selector?.matchLabels ?? {})) {
-    if (labels[key] !== value) return false;
-  }
+  const { matchLabels = {} } = selector ?? {};
+  for (const key in matchLabels) if (labels[key] !== matchLabels[key]) return false;
   for (const { key, operator, values = [] } of selector?.matchExpressions ?? []) {
     const value = labels[key];
     const holds =
@@ -47,8 +46,13 @@ export function effectivePolicy(
   policies: readonly PolicyView[],
   question: PolicyQuestion,
 ): EffectivePolicy | NoPolicy | undefined {
-  const [winner, ...losers] = rankedPolicies(policies, question);
-  return winner === undefined ? undefined : narrowed(winner, policies, question, losers);
+  return inForce(rankedPolicies(policies, question));
+}
+
+/** The same from the policies that select the workload, in their order. */
+export function inForce(ranked: readonly PolicyView[]): EffectivePolicy | NoPolicy | undefined {
+  const [winner, ...losers] = ranked;
+  return winner === undefined ? undefined : narrowed(winner, ranked, losers);
 }
 
 /** Every policy that selects the workload, the one in force first. */
@@ -62,7 +66,7 @@ export function namedPolicy(
   policies: readonly PolicyView[],
   question: PolicyQuestion,
 ): EffectivePolicy | NoPolicy {
-  return narrowed(policy, policies, question, []);
+  return narrowed(policy, rankedPolicies(policies, question), []);
 }
 
 /**
@@ -88,15 +92,14 @@ export function unreadableSpec(kind: PolicyView["kind"], spec: unknown): PolicyV
 
 function narrowed(
   winner: PolicyView,
-  policies: readonly PolicyView[],
-  question: PolicyQuestion,
+  ranked: readonly PolicyView[],
   losers: readonly PolicyView[],
 ): EffectivePolicy | NoPolicy {
   if (winner.problem !== undefined) {
     const message = `${winner.kind} ${winner.name} cannot be read: ${winner.problem}. Until it is mended nothing is begun`;
     return { problem: "PolicyInvalid", message };
   }
-  const ceilings = policies.filter((p) => p.kind === "ClusterMemoryPolicy" && matches(p, question));
+  const ceilings = ranked.filter((p) => p.kind === "ClusterMemoryPolicy");
   const limits = ceilings.map((p) => p.spec as ClusterMemoryPolicySpec);
   const mode = limits
     .map((spec) => spec.maxMode)
@@ -135,6 +138,7 @@ function clusterLimits(
       all.every((spec) => spec.allowedActions.includes(action)),
     ),
     cluster: {
+      maxActive: Math.min(...all.map((spec) => spec.clusterBudget.maxActive)),
       maxMitigationsPerDay: Math.min(...all.map((spec) => spec.clusterBudget.maxMitigationsPerDay)),
       storm: {
         investigations: Math.min(...storms.map((storm) => storm.investigations)),

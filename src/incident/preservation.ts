@@ -9,6 +9,7 @@ import type { Action, Notice, Refusal } from "./actions.ts";
 import { rankCandidates, type Candidate } from "./candidates.ts";
 import { clip, timeText, type Fact } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView, Refused } from "./observation.ts";
+import { suspectOf } from "./intake.ts";
 import { selectorKeys, selects } from "./policy.ts";
 import { revisionOf } from "./revisions.ts";
 
@@ -104,12 +105,14 @@ function choose(
   now: Date,
 ): PreservationStep {
   const lastKill = investigation.status?.kills?.at(-1);
+  const suspect = suspectOf(investigation);
   const ranked = rankCandidates({
     pods: seen.pods,
     revisionOf: (pod) => revisionOf(pod, seen),
     revision: lastKill?.revision,
     container: investigation.spec.container ?? lastKill?.container,
     usageBytes: seen.surroundings.usageBytes,
+    ...(suspect === undefined ? {} : { suspect }),
     now,
   });
   const best = ranked[0];

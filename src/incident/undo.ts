@@ -47,9 +47,20 @@ export function askedUndo({ spec, status }: MemoryInvestigation): UndoRequest | 
   const begun = records.find(({ undo }) => undo !== undefined && isOpen(undo));
   if (begun?.undo !== undefined) return { action: begun.action, finding: begun.finding, by: begun.undo.askedBy };
   const asked = (spec.undoActions ?? []).find(({ action }) =>
-    records.some((record) => record.action === action && record.undo === undefined && record.intended !== undefined),
+    records.some((record) => record.action === action && record.intended !== undefined && mayBeAsked(record, status)),
   );
   return asked === undefined ? undefined : { ...asked, by: "Person" };
+}
+
+/** What a validation could not have put back a person may ask for, once the investigation has ended. */
+function mayBeAsked({ undo }: MitigationRecord, status: MemoryInvestigation["status"]): boolean {
+  if (undo === undefined) return true;
+  return undo.askedBy === "Validation" && isAnswered(undo) && status?.result !== undefined;
+}
+
+/** Without success. */
+function isAnswered({ state }: UndoRecord): boolean {
+  return state === "Refused" || state === "Failed";
 }
 
 function isOpen({ state }: UndoRecord): boolean {
@@ -69,8 +80,7 @@ export function withoutOldAnswers({ spec, status }: MemoryInvestigation): readon
 }
 
 function isOld({ action, undo }: MitigationRecord, asked: ReadonlySet<MitigationAction>): boolean {
-  const answered = undo?.state === "Refused" || undo?.state === "Failed";
-  return answered && undo.askedBy === "Person" && !asked.has(action);
+  return undo !== undefined && isAnswered(undo) && undo.askedBy === "Person" && !asked.has(action);
 }
 
 /**
@@ -86,9 +96,11 @@ export function planUndo(course: UndoCourse, request: UndoRequest): UndoStep {
     return { ...nothingDone(records, message), outcome: "Refused" };
   }
   if (record.state === "Undone") return answered(course, record, "Undone");
-  if (record.undo?.state === "Refused" || record.undo?.state === "Failed")
-    return answered(course, record, record.undo.state);
-  const undo = record.undo ?? { askedBy: request.by };
+  const { undo: before } = record;
+  // An answer is one to whoever asked.
+  const mine = before === undefined || (isAnswered(before) && before.askedBy !== request.by) ? undefined : before;
+  if (mine?.state === "Refused" || mine?.state === "Failed") return answered(course, record, mine.state);
+  const undo = mine ?? { askedBy: request.by };
   const reversed = whyNotAtAll(record, request) ?? remedy.reverse(record);
   if (!("action" in reversed)) return settle(course, record, undo, "Refused", reversed);
   return advance(course, remedy, record, reversed, undo);

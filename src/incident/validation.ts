@@ -4,14 +4,15 @@
  */
 import { durationMs } from "../api/fields.ts";
 import type { Collection, Condition, Kill, MemoryInvestigation } from "../api/memoryinvestigation.ts";
-import type { MitigationRecord } from "../api/mitigation.ts";
+import type { CheckResult, MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
-import type { CheckResult, ComparisonQuestion, Validation, ValidationCheck } from "../api/validation.ts";
+import type { ComparisonQuestion, Validation, ValidationCheck } from "../api/validation.ts";
 import type { Action, Notice } from "./actions.ts";
-import { planCollecting, stopCollecting, type CollectingStep, type Errand } from "./collecting.ts";
+import { lastAttempt, planCollecting, stopCollecting, type CollectingStep, type Errand } from "./collecting.ts";
 import { clip, timeText } from "./conditions.ts";
 import type { EffectivePolicy, Observation, PodView } from "./observation.ts";
 import { PRESERVED_LABEL } from "./preservation.ts";
+import { remedyOf } from "./remedies/remedies.ts";
 import { revisionOf } from "./revisions.ts";
 
 /** New pods warm up before they are measured: for a sixth of the window, at most five minutes. */
@@ -51,14 +52,25 @@ export interface ValidationStep {
 
 /** A mitigation has been seen complete, and whether it helped is still being found out. */
 export function validating({ status }: MemoryInvestigation): boolean {
-  return status?.validation !== undefined && status.result === undefined;
+  const { validation, result, mitigations = [] } = status ?? {};
+  if (validation === undefined || result !== undefined) return false;
+  return mitigations.some(({ action, validated }) => action === validation.action && validated === undefined);
+}
+
+/**
+ * What follows when a mitigation did not help, by the policy as it stands when that is decided.
+ * @param policy undefined while there is none that can be used
+ */
+export function afterFailure(policy: EffectivePolicy | undefined): EffectivePolicy["spec"]["validate"]["onFailure"] {
+  // In mode Observe nothing is touched, not even to put it back.
+  return policy === undefined || policy.mode === "Observe" ? "Stop" : policy.spec.validate.onFailure;
 }
 
 /** What is compared for it, once the second collection is over; from status alone. */
 export function comparisonOf(investigation: MemoryInvestigation): ComparisonQuestion | undefined {
-  const { collections = [], finding } = investigation.status ?? {};
-  if (!validating(investigation) || finding === undefined) return undefined;
-  const after = collections.findLast(({ purpose }) => purpose === "Validate");
+  const { collections = [], finding, validation } = investigation.status ?? {};
+  if (!validating(investigation) || finding === undefined || validation === undefined) return undefined;
+  const after = secondOf(collections, validation);
   if (after === undefined || !hasArrived(after)) return undefined;
   const { culprit, growth } = finding;
   const named = culprit?.library !== undefined || culprit?.function !== undefined;
@@ -69,6 +81,11 @@ export function comparisonOf(investigation: MemoryInvestigation): ComparisonQues
     series: growth?.series,
     culprit: named ? { library: culprit.library, function: culprit.function } : undefined,
   };
+}
+
+/** The newest attempt to measure what this validation is about. */
+function secondOf(collections: readonly Collection[], { started }: Validation): Collection | undefined {
+  return lastAttempt(collections, { purpose: "Validate", from: Date.parse(started) });
 }
 
 function hasArrived({ state }: Collection): boolean {
@@ -119,7 +136,7 @@ function watch(course: Course, policy: EffectivePolicy | undefined, validation: 
 
   const collecting = policy === undefined ? undefined : measure(course, policy, validation);
   const collections = collecting?.collections ?? investigation.status?.collections ?? [];
-  const after = collections.findLast(({ purpose }) => purpose === "Validate");
+  const after = secondOf(collections, validation);
   // What the policy's absence keeps from being measured is not waited for beyond the window.
   const settled = collecting === undefined ? over : collecting.evidence !== undefined || collecting.failed;
   const compared = after === undefined ? undefined : seen.comparisons[after.id];
@@ -191,8 +208,13 @@ function isOfNew({ seen, investigation, record }: Course, kill: Kill): boolean {
   // By revision a pod is new from the moment of the intent on; where no template was changed, from when the change was seen.
   const from = record.after === undefined ? (record.applied ?? record.finished) : record.intended;
   if (Date.parse(kill.time) < Date.parse(from ?? record.since)) return false;
-  if (kill.pod.uid === investigation.status?.preserved?.uid) return false;
+  if (kill.pod.uid === investigation.status?.preserved?.uid || !isTreated(record, kill.pod.uid)) return false;
   return kill.revision === undefined || isNewRevision(seen, record, kill.revision);
+}
+
+/** Where pods themselves were changed, only these show what that did. */
+function isTreated({ changes = [] }: MitigationRecord, uid: string): boolean {
+  return changes.every((change) => change.kind !== "Pod") || changes.some((change) => change.uid === uid);
 }
 
 /** The revision that the mitigation has rolled out, by any of its names. Where it rolled out none, all are new. */
@@ -207,18 +229,20 @@ function isNewRevision(seen: Observation, { after }: MitigationRecord, revision:
   );
 }
 
-/** Somebody has taken the workload further: what would be measured is not the mitigation any more. */
-function movedOn({ seen, record }: Course): { readonly reason: Reason; readonly message: string } | undefined {
+/** Somebody has taken the matter further: what would be measured is not the mitigation any more. */
+function movedOn(course: Course): { readonly reason: Reason; readonly message: string } | undefined {
+  const { seen, investigation, record, now } = course;
   const state = seen.targetState;
-  if (state === undefined || (!("problem" in state) && state.uid !== record.target?.uid))
-    return {
-      reason: "TargetReplaced",
-      message: "The workload is gone, or was made anew, before its validation had ended",
-    };
-  if ("problem" in state || record.after === undefined || state.templateHash === record.after.templateHash)
-    return undefined;
-  const message = "Somebody has given the workload another template before its validation had ended";
-  return { reason: "TemplateReplaced", message };
+  const replaced = state === undefined || (!("problem" in state) && state.uid !== record.target?.uid);
+  const gone = (what: string): { readonly reason: Reason; readonly message: string } => ({
+    reason: "TargetReplaced",
+    message: `${what}, before its validation had ended`,
+  });
+  if (replaced) return gone("The workload is gone, or was made anew");
+  const standing = remedyOf(record)?.stand(seen, record, investigation.metadata.uid, now);
+  if (standing?.at === "Gone") return gone(standing.message);
+  if (standing?.at !== "Other") return undefined;
+  return { reason: standing.reason, message: `${standing.message}, before its validation had ended` };
 }
 
 /** The second collection, of new pods that have warmed up. No attempt begins when the window is over. */
@@ -227,7 +251,7 @@ function measure(course: Course, policy: EffectivePolicy, validation: Validation
   const [started, until] = [Date.parse(validation.started), Date.parse(validation.until)];
   const from = started + Math.min(SETTLE.mostMs, (until - started) * SETTLE.share);
   const collections = investigation.status?.collections ?? [];
-  const last = collections.findLast(({ purpose }) => purpose === "Validate");
+  const last = secondOf(collections, validation);
   const message = "The new pods warm up before they are measured";
   const quiet = { collections, actions: [], notices: [], evidence: undefined } as const;
   if (last === undefined && now.getTime() < from) {
@@ -239,12 +263,15 @@ function measure(course: Course, policy: EffectivePolicy, validation: Validation
     const fact = { status: "False", reason: "NothingToMeasure", message: "The window is over" } as const;
     return { ...quiet, fact, failed: true };
   }
-  return planCollecting(seen, investigation, policy, now, errandOf(course, policy, until));
+  return planCollecting(seen, investigation, policy, now, errandOf(course, policy, validation));
 }
 
-function errandOf(course: Course, { spec: { collect } }: EffectivePolicy, until: number): Errand {
+function errandOf(course: Course, { spec: { collect } }: EffectivePolicy, validation: Validation): Errand {
+  const until = Date.parse(validation.until);
   return {
     purpose: "Validate",
+    key: `Validate ${validation.action}`,
+    from: Date.parse(validation.started),
     pods: () => newPods(course),
     timing: (requested) => {
       const lastsMs = Math.max(LEAST_MS, until - requested.getTime());
@@ -265,6 +292,7 @@ function newPods({ seen, investigation, record }: Course): readonly PodView[] {
       pod.deletionTimestamp === undefined &&
       pod.node !== undefined &&
       pod.labels[PRESERVED_LABEL] === undefined &&
+      isTreated(record, pod.uid) &&
       isNewRevision(seen, record, revisionOf(pod, seen)),
   );
   const measured = investigation.status?.collections?.findLast(({ purpose }) => purpose === "Diagnose")?.node;

@@ -2,7 +2,8 @@
  * Did it become better? A pure function of two recordings: one check for each thing, with its numbers before and after. Too little data, or too little
  * load beside that of the incident, is Unknown: standing still proves nothing where nothing is asked of the program.
  */
-import type { CheckResult, ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
+import type { CheckResult } from "../api/mitigation.ts";
+import type { ComparisonQuestion, ValidationCheck } from "../api/validation.ts";
 import type { Trend } from "../diagnosis/trend.ts";
 import { whole } from "../diagnosis/words.ts";
 import { together, type Measured, type MeasuredContainer } from "./measured.ts";
@@ -216,18 +217,21 @@ function memoryLimit(before: Measured | undefined, after: Measured): Said {
   const say = (result: CheckResult, detail: string): Said => ({ ...numbers, result, detail });
   if (first === undefined || after.containers.some(({ limitRead }) => !limitRead))
     return say("Unknown", "The limit of the new pods was not read on the node");
+  if (after.containers.some(({ wanted }) => wanted === undefined))
+    return say("Unknown", "What limit the new pods ask for is not known");
   const wrong = after.containers.find((one) => !agrees(one, after.pageBytes));
   if (wrong !== undefined)
     return say(
       "Fail",
-      `The kernel has ${limitText(wrong.limitBytes)}, the pod asks for ${limitText(wrong.wantedBytes)}`,
+      `The kernel has ${limitText(wrong.limitBytes)}, the pod asks for ${limitText(wrong.wanted?.bytes)}`,
     );
-  return say("Pass", `The kernel has what the pod asks for: ${limitText(first.wantedBytes)}`);
+  return say("Pass", `The kernel has what the pod asks for: ${limitText(first.wanted?.bytes)}`);
 }
 
-function agrees({ limitBytes, wantedBytes }: MeasuredContainer, pageBytes: number): boolean {
-  if (limitBytes === undefined || wantedBytes === undefined) return limitBytes === wantedBytes;
-  return limitBytes <= wantedBytes && wantedBytes - limitBytes < pageBytes;
+function agrees({ limitBytes, wanted }: MeasuredContainer, pageBytes: number): boolean {
+  const bytes = wanted?.bytes;
+  if (limitBytes === undefined || bytes === undefined) return limitBytes === bytes;
+  return limitBytes <= bytes && bytes - limitBytes < pageBytes;
 }
 
 function limitText(bytes: number | undefined): string {

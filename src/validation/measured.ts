@@ -29,8 +29,8 @@ export interface MeasuredContainer {
   /** As the kernel has it. Undefined: none, or no cgroup was read. */
   readonly limitBytes: number | undefined;
   readonly limitRead: boolean;
-  /** As the pod asked for it when the collection began; undefined: none. */
-  readonly wantedBytes: number | undefined;
+  /** What the pod asked for when the collection began; its `bytes` are absent where that is no limit. Undefined: nobody knows. */
+  readonly wanted: { readonly bytes?: number } | undefined;
 }
 
 /** What one place made resident, by one growth profile. */
@@ -113,7 +113,8 @@ function measured(
   series: string | undefined,
 ): MeasuredContainer {
   const { podUid, name, limitBytes, usage } = container;
-  const planned = manifest?.plan.pods.find(({ uid }) => uid === podUid)?.containers;
+  const pod = manifest?.plan.pods.find(({ uid }) => uid === podUid);
+  const asked = pod?.containers.find((one) => one.name === name);
   return {
     podUid,
     name,
@@ -121,7 +122,7 @@ function measured(
     load: loadOf(container),
     limitBytes,
     limitRead: usage.times.length > 0,
-    wantedBytes: planned?.find((one) => one.name === name)?.limitBytes,
+    wanted: asked === undefined ? undefined : asked.limitBytes === undefined ? {} : { bytes: asked.limitBytes },
   };
 }
 

@@ -100,6 +100,7 @@ describe("what the text promises", () => {
     ["postgres", "data", { "app.kubernetes.io/name": "postgresql" }, "Recommend"],
     ["nightly-batch", "batch", { tier: "batch" }, "Observe"],
     ["with-logs", "shop", { app: "checkout" }, "Recommend"],
+    ["before-the-kill", "shop", { app: "checkout" }, "Recommend"],
   ])("%s is in force for its workload, and for no other", (name, namespace, app, mode) => {
     expect(inForce([name], { namespace, app })).toMatchObject({ name, mode });
     expect(inForce([name], { namespace, app: { app: "another" } }).name).toBe("observe-everything");

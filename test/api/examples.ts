@@ -198,6 +198,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
           applied: TIME,
         },
       ],
+      validated: "Fail",
       undo: {
         state: "Undone",
         reason: "Undone",

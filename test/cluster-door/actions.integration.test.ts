@@ -268,6 +268,47 @@ describe("values of an object", () => {
     expect((await undone.live(kinds.configmaps))["data"]).toEqual({ MAX: "8", OTHER: "x" });
   });
 
+  test("a node's cordon, and back", async () => {
+    const it = await world("CordonNode");
+    const { metadata, spec: before } = await api.create(kinds.nodes, { metadata: { name: it.name } });
+    const cordon = await scaling(it, {
+      mitigation: "CordonNode",
+      object: { kind: "Node", name: it.name, uid: metadata.uid ?? "" },
+      values: [{ field: "spec.unschedulable", after: "true" }],
+    });
+    expect(await setValues(NAMESPACE, cordon, api)).toBeUndefined();
+    const node = await api.get(kinds.nodes, { name: it.name });
+    expect([node["spec"], markIn(node)?.action]).toEqual([{ ...(before as Json), unschedulable: true }, "CordonNode"]);
+    expect(await setValues(NAMESPACE, cordon, api)).toBeUndefined();
+    expect((await api.get(kinds.nodes, { name: it.name })).metadata.resourceVersion).toBe(
+      node.metadata.resourceVersion,
+    );
+
+    const { policy: _policy, ...back } = { ...cordon, purpose: "Undo" as const };
+    expect(
+      await setValues(NAMESPACE, { ...back, values: [{ field: "spec.unschedulable", before: "true" }] }, api),
+    ).toMatchObject({
+      reason: "PolicyChanged",
+    });
+    const asked = { state: "Intended", reason: "Undoing", message: "m", since: INTENDED, askedBy: "Person" };
+    const done = {
+      action: "CordonNode",
+      state: "Done",
+      reason: "R",
+      message: "m",
+      finding: "3f9c0a1b2c4d",
+      since: INTENDED,
+      intended: INTENDED,
+      undo: asked,
+    };
+    const status = { mitigations: [done] };
+    await api.mergePatch(kinds.memoryinvestigations, here(it.name), { status }, { subresource: "status" });
+    expect(
+      await setValues(NAMESPACE, { ...back, values: [{ field: "spec.unschedulable", before: "true" }] }, api),
+    ).toBeUndefined();
+    expect((await api.get(kinds.nodes, { name: it.name }))["spec"]).toEqual(before);
+  });
+
   test("a ConfigMap without any data gets its first", async () => {
     const it = await world("Throttle");
     await api.remove(kinds.configmaps, here(it.name));
@@ -557,7 +598,8 @@ describe("with the rights of config/rbac", () => {
   test("nothing is changed without the role for it, and all of it with the role", async () => {
     const operator = shipped("operator.yaml", "oomscope-operator");
     const reader = await may("alice", operator);
-    const actor = await may("bob", [...operator, ...shipped("mitigation.yaml", "oomscope-mitigation")]);
+    const roles = [...shipped("mitigation.yaml", "oomscope-mitigation"), ...shipped("nodes.yaml", "oomscope-nodes")];
+    const actor = await may("bob", [...operator, ...roles]);
     const it = await world("Throttle");
     const { metadata } = await autoscaled(it);
     const key = { namespace: NAMESPACE, kind: "Deployment", name: it.name } as const;
@@ -598,15 +640,23 @@ describe("with the rights of config/rbac", () => {
       target: resizing.target,
       changes: [change],
     };
+    const cordoning = await world("CordonNode");
+    const node = await api.create(kinds.nodes, { metadata: { name: cordoning.name } });
+    const cordon = await scaling(cordoning, {
+      mitigation: "CordonNode",
+      object: { kind: "Node", name: cordoning.name, uid: node.metadata.uid ?? "" },
+      values: [{ field: "spec.unschedulable", after: "true" }],
+    });
     const acts = async (as: Api): Promise<(Refused | undefined)[]> => [
       await setValues(NAMESPACE, await scaling(it), as),
       await setValues(NAMESPACE, await setting(it), as),
       await setValues(NAMESPACE, await scaling(it, bound), as),
       await resizePods(NAMESPACE, resize, as),
+      await setValues(NAMESPACE, cordon, as),
     ];
     expect((await acts(reader)).map((refused) => refused?.reason)).toEqual(
-      Array.from({ length: 4 }, () => "Forbidden"),
+      Array.from({ length: 5 }, () => "Forbidden"),
     );
-    expect(await acts(actor)).toEqual(Array.from({ length: 4 }, () => undefined));
+    expect(await acts(actor)).toEqual(Array.from({ length: 5 }, () => undefined));
   });
 });

@@ -1,4 +1,5 @@
 /** What is made of the documents of metrics.k8s.io, as metrics-server writes them and as nobody should? */
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ApiError } from "../../src/cluster/errors.ts";
 import { metricsProblem, nodeUsage, podUsage } from "../../src/cluster/metricsreads.ts";
@@ -87,4 +88,18 @@ test.each([
   [new Error("x"), "metrics.k8s.io does not answer (Unknown: Error: x)"],
 ])("what went wrong is said with what to do: %s", (error, text) => {
   expect(metricsProblem(error)).toBe(text);
+});
+
+test("no document of any shape makes a reading fail, or makes one with anything but numbers", () => {
+  const shape = fc.record(
+    { metadata: fc.anything(), timestamp: fc.anything(), containers: fc.anything(), usage: fc.anything() },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(fc.oneof(fc.anything(), shape), (raw) => {
+      for (const bytes of (podUsage(raw)?.containers ?? []).map((one) => one.bytes))
+        expect(bytes).toBeGreaterThanOrEqual(0);
+      expect(nodeUsage(raw)?.bytes ?? 0).toBeGreaterThanOrEqual(0);
+    }),
+  );
 });

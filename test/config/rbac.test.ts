@@ -153,6 +153,11 @@ test("workloads may be changed by nobody until somebody binds the role for it", 
   expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-mitigation")).toEqual([]);
 });
 
+test("nodes may be changed by nobody until somebody binds the role for it", () => {
+  expect(table(roleNamed("ClusterRole", "oomscope-nodes")?.rules)).toEqual({ nodes: "patch" });
+  expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-nodes")).toEqual([]);
+});
+
 test("the collector's account has no right at all", () => {
   const bound = objects.flatMap(({ subjects = [] }) => subjects.map(({ name }) => name));
   expect(bound).not.toContain("oomscope-collector");

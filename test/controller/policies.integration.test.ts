@@ -48,6 +48,12 @@ interface Told {
   }[];
 }
 
+interface Story {
+  readonly policy?: { readonly name: string };
+  readonly conditions?: Told["conditions"];
+  readonly timeline?: readonly { readonly event: string; readonly message: string }[];
+}
+
 const path = (namespace: string | undefined, name: string): string =>
   namespace === undefined
     ? `${GROUP}/clustermemorypolicies/${name}`
@@ -183,6 +189,32 @@ describe("without a metrics API", () => {
     await until("it is in force", has("one", "newer", "Ready True InForce"));
     await installCrd(api, "memorypolicies", crd);
   });
+
+  test("an investigation whose policy is deleted follows the next, or stands still where it named the one that is gone", async () => {
+    const investigate = (name: string, pod: string, policyRef: Json): Promise<Item> =>
+      api.must("POST", `${GROUP}/namespaces/one/memoryinvestigations`, {
+        apiVersion: "oomscope.dev/v1alpha1",
+        kind: "MemoryInvestigation",
+        metadata: { name },
+        spec: { targetRef: { apiVersion: "v1", kind: "Pod", name: pod }, ...policyRef },
+      });
+    const story = async (name: string): Promise<Story> =>
+      (await api.must("GET", `${GROUP}/namespaces/one/memoryinvestigations/${name}`))["status"] ?? {};
+    const stalled = async (name: string): Promise<string | undefined> =>
+      (await story(name)).conditions?.find(({ type, status }) => type === "Stalled" && status === "True")?.reason;
+    await investigate("named", "a", { policyRef: { kind: "MemoryPolicy", name: "mine" } });
+    await investigate("selected", "b", {});
+    await until("one follows mine", async () => (await story("named")).policy?.name === "mine");
+    await until("one follows newer", async () => (await story("selected")).policy?.name === "newer");
+    await api.must("DELETE", path("one", "mine"));
+    await api.must("DELETE", path("one", "newer"));
+    await until("one stands still", async () => (await stalled("named")) === "PolicyNotFound");
+    await until("the other follows the cluster's", async () => (await story("selected")).policy?.name === "limit");
+    const said = (await story("selected")).timeline?.find(({ event }) => event === "PolicyReplaced")?.message;
+    expect(said).toMatch(/^It follows ClusterMemoryPolicy limit .* no longer MemoryPolicy newer /);
+    await policy("one", "mine", {});
+    await until("it goes on", async () => (await stalled("named")) === undefined);
+  });
 });
 
 describe.skipIf(address === undefined)("with a metrics API behind it", () => {
@@ -193,6 +225,12 @@ describe.skipIf(address === undefined)("with a metrics API behind it", () => {
     await place("two", "full", "calm");
     metrics.pods.set("two/full/app", 62 * MIB);
     metrics.pods.set("two/calm/app", 10 * MIB);
+    await place("three", "small", "large");
+    metrics.pods.set("three/small/app", 10 * MIB);
+    metrics.pods.set("three/large/app", 30 * MIB);
+    metrics.nodes.set("n1", 960 * MIB);
+    await api.must("PATCH", "/api/v1/nodes/n1/status", { status: { capacity: { memory: "1000Mi" } } }, MERGE);
+    await policy("three", "node", { triggers: { nodeMemAvailable: { percent: 8, for: "1s" } } });
     await policy("two", "watch", { triggers: { memoryUsage: { percentOfLimit: 90, for: "1s" } } });
     await life.end();
     life = await liveAt({ server, evidence }, -1, "lose the reply");
@@ -215,6 +253,16 @@ describe.skipIf(address === undefined)("with a metrics API behind it", () => {
     const told = (await api.list("/api/v1/namespaces/two/events")).map((event) => event["reason"]);
     expect(told).toContain("MemoryNearLimit");
     await until("it is counted", async () => (await toldOf("two", "watch")).activeInvestigations === 1);
+  });
+
+  test("a node that runs short is looked at in the workload that uses most on it, of those that such a policy watches", async () => {
+    const found = async (): Promise<Item[]> => investigations(api, "three");
+    await until("an investigation has begun", async () => (await found()).length > 0, 50);
+    const [investigation] = await found();
+    expect(investigation?.["spec"]).toMatchObject({ targetRef: { kind: "Pod", name: "large" } });
+    expect(investigation?.metadata.annotations?.["oomscope.dev/opened-because"]).toMatch(
+      /^NodeMemoryLow: Node n1 has had less than 8 % of its memory available for \d+ s \(4 % now\); .* large uses most$/,
+    );
   });
 });
 

@@ -1,4 +1,5 @@
 /** What is known of a container from a few readings: is it near its limit, does it grow, and is none of it older than the container? */
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   grown,
@@ -93,4 +94,26 @@ describe("being near the limit", () => {
     for (let n = 0; n < 50; n++) take(history, 1_000_000, 250 * MIB, WATCHING);
     expect(history.near).toEqual({ sinceMs: 1_000_000, lastMs: 1_000_000 });
   });
+});
+
+test("readings of any size at any time are kept in bounds, and none makes a rate that is no number", () => {
+  const reading = fc.record({
+    after: fc.integer({ min: -60_000, max: 600_000 }),
+    bytes: fc.oneof(fc.nat(2 ** 31 - 1), fc.constant(Number.MAX_SAFE_INTEGER), fc.constant(0)),
+    limitBytes: fc.option(fc.integer({ min: 1, max: 2 ** 40 }), { nil: undefined }),
+  });
+  fc.assert(
+    fc.property(fc.array(reading, { maxLength: 120 }), (readings) => {
+      const history = newHistory("c1");
+      let at = 1_000_000;
+      for (const { after, bytes, limitBytes } of readings) {
+        take(history, (at += after), bytes, { ...WATCHING, limitBytes });
+        expect(history.ring?.times.length ?? RING).toBe(RING);
+        expect(roughSecondsToLimit(history.ring, limitBytes ?? LIMIT)).toBeGreaterThanOrEqual(0);
+        if (history.near !== undefined) expect(history.near.lastMs).toBeGreaterThanOrEqual(history.near.sinceMs);
+      }
+      const { bytesPerSecond = 1 } = (history.ring && sustainedGrowth(history.ring, LIMIT)) ?? {};
+      expect(bytesPerSecond).toBeGreaterThan(0);
+    }),
+  );
 });

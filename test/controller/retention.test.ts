@@ -1,5 +1,5 @@
 /** When does a pack go, and is it told? A real store on a real disk, under the policies that its packs were taken in by, also after the process was replaced. */
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -182,6 +182,19 @@ test("what lies in the bucket as well goes first", async () => {
   await pass();
   expect(await here()).toEqual(["a", "b"]);
   expect(told).toEqual(["c PolicyFull"]);
+});
+
+test("a folder that takes no note keeps no other from its time", async () => {
+  await taken("a");
+  await taken("b");
+  await rm(join(root, "collections/a"), { recursive: true });
+  await writeFile(join(root, "collections/a"), "no folder any more");
+  await pass();
+  expect(store.describe("a")?.terms).toBeUndefined();
+  expect(store.describe("b")?.terms).toMatchObject({ policy: "MemoryPolicy/media/thumbs" });
+  time = day(8);
+  await pass();
+  expect(await here()).toEqual([]);
 });
 
 test("a store that makes room by itself tells it", async () => {

@@ -290,6 +290,23 @@ test("no more pods are kept than allowed, and the policy says so", async () => {
   expect(fact({ memoryUsage: {} })).toMatchObject({ status: "False", reason: "TooManyPods" });
 });
 
+test("a metrics API that hangs is not asked a second time meanwhile", async () => {
+  let answer: () => void = () => undefined;
+  const hanging = new Promise<void>((resolve) => (answer = resolve));
+  start({
+    readPods: async function* (namespaces) {
+      asked.push(namespaces);
+      await hanging;
+      yield* [];
+    },
+  });
+  entries = [workload("thumbs", { memoryUsage: {} }, [running("a")])];
+  const both = Promise.all([sampler.pass(), sampler.pass()]);
+  answer();
+  await both;
+  expect(asked).toHaveLength(1);
+});
+
 test("many namespaces are asked with one question", async () => {
   entries = Array.from({ length: 9 }, (_, i) =>
     workload(`w${i}`, { memoryUsage: {} }, [running(`p${i}`, { namespace: `ns${i}` })]),

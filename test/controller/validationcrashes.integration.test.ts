@@ -93,7 +93,7 @@ test("at every write of a validation whose Jobs are deleted", { timeout: 600_000
         expect([result, validated(ended)]).toEqual(["Mitigated", "Unknown ValidationInconclusive"]);
         expect(validation?.checks).toMatchObject([{ name: "Kills", result: "Pass" }]);
         expect(Date.parse(validation?.until ?? "") - Date.parse(validation?.started ?? "")).toBe(WINDOW_S * 1000);
-        const names = [1, 2].map((attempt) => collectionName(uid, "Validate", attempt));
+        const names = [1, 2].map((attempt) => collectionName(uid, "Validate Rollback", attempt));
         expect(names.slice(0, collections.length)).toEqual(collections.map(({ id }) => id));
         for (const { state } of collections) expect(["Lost", "Failed"]).toContain(state);
         for (const [name, uids] of deleter?.jobs ?? []) if (names.includes(name)) expect(uids.size).toBe(1);

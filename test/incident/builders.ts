@@ -3,6 +3,7 @@ import type { Finding, Kill, MemoryInvestigation } from "../../src/api/memoryinv
 import type {
   ContainerView,
   EffectivePolicy,
+  NodeState,
   Observation,
   PodView,
   RevisionView,
@@ -75,7 +76,7 @@ export function aPolicy(
     losers: [],
     allowedActions: ["Rollback", "Throttle", "Resize", "Restart"],
     pauses: [],
-    cluster: { maxMitigationsPerDay: 10, storm: { investigations: 5, withinMs: 900_000 } },
+    cluster: { maxActive: 10, maxMitigationsPerDay: 10, storm: { investigations: 5, withinMs: 900_000 } },
   };
 }
 
@@ -146,6 +147,10 @@ export function aKill(over: Partial<Kill> = {}): Kill {
   };
 }
 
+export function aNode(over: Partial<NodeState> = {}): NodeState {
+  return { uid: "node-1", ready: true, unschedulable: false, annotations: {}, ...over };
+}
+
 export function anInvestigation(name: string, over: Partial<MemoryInvestigation> = {}): MemoryInvestigation {
   return {
     apiVersion: "oomscope.dev/v1alpha1",
@@ -203,7 +208,7 @@ export function anObservation(over: Partial<Observation> = {}): Observation {
     findings: {},
     comparisons: {},
     kernelVictims: {},
-    nodes: { n1: { ready: true } },
+    nodes: { n1: aNode() },
     surroundings: {
       selectors: [
         {

@@ -5,7 +5,17 @@ import type { Action } from "../../src/incident/actions.ts";
 import { PRESERVED_LABEL } from "../../src/incident/preservation.ts";
 import { FINALIZER } from "../../src/incident/step.ts";
 import type { Observation, SessionView } from "../../src/incident/observation.ts";
-import { aContainer, anInvestigation, anObservation, aPod, aPolicy, at, killedContainer, NOW } from "./builders.ts";
+import {
+  aContainer,
+  aNode,
+  anInvestigation,
+  anObservation,
+  aPod,
+  aPolicy,
+  at,
+  killedContainer,
+  NOW,
+} from "./builders.ts";
 
 const killedPods = [aPod("a", { containers: [killedContainer(20)] }), aPod("b"), aPod("c")];
 
@@ -591,7 +601,7 @@ describe("collection and end", () => {
     test("asks about a bounded number of pods, the measured and the killed ones first", () => {
       const pods = Array.from({ length: 200 }, (_, i) => aPod(`p${String(i).padStart(3, "0")}`, { node: `n${i % 9}` }));
       const killed = aPod("zz", { node: "n8", containers: [killedContainer(20)] });
-      const [look] = looks({ ...observing, pods: [...pods, killed], nodes: { n8: { ready: true } } });
+      const [look] = looks({ ...observing, pods: [...pods, killed], nodes: { n8: aNode() } });
       expect(look?.question.pods).toHaveLength(16);
       expect(look?.question.pods[0]).toMatchObject({ name: "zz", role: "Serving" });
       expect(look?.question.podsOmitted).toBe(185);

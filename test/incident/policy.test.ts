@@ -40,7 +40,7 @@ describe("a namespace's policy", () => {
     const a = of("ClusterMemoryPolicy", "a", {
       allowedActions: ["Rollback", "DrainNode"],
       pauseRequests: ["a's freeze"],
-      clusterBudget: { maxMitigationsPerDay: 3, storm: { investigations: 9, within: "1h" } },
+      clusterBudget: { maxActive: 4, maxMitigationsPerDay: 3, storm: { investigations: 9, within: "1h" } },
     });
     const b = of("ClusterMemoryPolicy", "b", {
       maxMode: "Recommend",
@@ -57,7 +57,7 @@ describe("a namespace's policy", () => {
       mode: "Recommend",
       allowedActions: ["Rollback"],
       pauses: ["MemoryPolicy mine: my freeze", "ClusterMemoryPolicy a: a's freeze"],
-      cluster: { maxMitigationsPerDay: 3, storm: { investigations: 4, withinMs: 3_600_000 } },
+      cluster: { maxActive: 4, maxMitigationsPerDay: 3, storm: { investigations: 4, withinMs: 3_600_000 } },
     });
   });
 

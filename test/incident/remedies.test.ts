@@ -12,6 +12,7 @@ import type {
   Beside,
   ConfigMapView,
   ContainerView,
+  NodeState,
   Observation,
   PodView,
   TargetState,
@@ -28,6 +29,7 @@ import {
   aFinding,
   aKill,
   anInvestigation,
+  aNode,
   anObservation,
   aPod,
   aPolicy,
@@ -49,6 +51,7 @@ const KEYS: Mitigation = {
   throttle: { configMap: { name: "limits", set: { MAX: "2", DEPTH: "1" } } },
 };
 const RESIZE: Mitigation = { action: "Resize", ...BASE, resize: { maxBytes: "256Mi", factorPercent: 150 } };
+const CORDON: Mitigation = { action: "CordonNode", ...BASE };
 const ROLLBACK: Mitigation = { action: "Rollback", ...BASE };
 
 const limits: ConfigMapView = {
@@ -91,10 +94,19 @@ const NOT_WATCHED = { window: "0s" } as const;
 
 /** It has its finding, and the policy names these actions. */
 function found(mitigate: readonly Mitigation[], over: Partial<Observation> = {}): Observation {
-  const policy = aPolicy("Enforce", { preserve: { strategy: "None" }, validate: NOT_WATCHED, mitigate });
-  const investigation = anInvestigation("i", { status: { kills: [aKill()], finding: aFinding() } });
-  return anObservation({ policy, investigations: [investigation], targetState: target(), ...over });
+  const allowedActions = ["Rollback", "Throttle", "Resize", "Restart", "CordonNode"] as const;
+  const policy = {
+    ...aPolicy("Enforce", { preserve: { strategy: "None" }, validate: NOT_WATCHED, mitigate, allowedActions }),
+    allowedActions,
+  };
+  const investigation = anInvestigation("i", { status: { kills: [aKill({ node: "n1" })], finding: aFinding() } });
+  return anObservation({ policy, investigations: [investigation], targetState: target(), nodes: cluster(), ...over });
 }
+
+const cluster = (over: Partial<NodeState> = {}): Observation["nodes"] => ({
+  n1: aNode(over),
+  n2: aNode({ uid: "node-2" }),
+});
 
 interface Pass {
   readonly seen: Observation;
@@ -237,7 +249,18 @@ const STORIES: readonly Story[] = [
   },
 ];
 
-describe.each(STORIES)("$name", (story) => {
+const NODE_STORY: Story = {
+  name: "CordonNode",
+  mitigation: CORDON,
+  begun: "Cordoning",
+  done: "Cordoned",
+  before: found([CORDON]),
+  after: () => ({ nodes: cluster({ unschedulable: true }) }),
+  // A node of its name that was made anew.
+  third: { nodes: cluster({ uid: "node-9" }) },
+};
+
+describe.each([...STORIES, NODE_STORY])("$name", (story) => {
   const { before, begun, done } = story;
   const intend = (): Pass => pass(before);
   const recordOf = ({ records }: Pass): MitigationRecord => {
@@ -254,7 +277,7 @@ describe.each(STORIES)("$name", (story) => {
     const first = intend();
     expect(states(first)).toEqual([`${story.mitigation.action} Intended ${begun}`]);
     expect(recordOf(first)).toMatchObject({ intended: at(0), approvedBy: "Policy", target: { uid: "d-1" } });
-    expect(recordOf(first).command).toMatch(/^kubectl -n media \w/);
+    expect(recordOf(first).command).toMatch(/^kubectl (-n media \w|cordon n1$)/);
     expect(first.actions).toEqual([]);
     expect(first.events).toContain(begun);
     expect(first.status.timeline?.at(-1)?.event).toBe(begun);
@@ -284,7 +307,8 @@ describe.each(STORIES)("$name", (story) => {
   test("is not fought for, and stays away from what somebody else has set", () => {
     const first = intend();
     const third = pass({ ...first.seen, ...story.third }, later(5));
-    expect([third.actions, third.records[0]?.state]).toEqual([[], "Refused"]);
+    const gone = story === NODE_STORY;
+    expect([third.actions, third.records[0]?.state]).toEqual([[], gone ? "Failed" : "Refused"]);
     const record = recordOf(first);
     const rolling = story.under === undefined ? undefined : pass({ ...first.seen, ...story.under(record) }, later(5));
     if (rolling === undefined) return;
@@ -318,7 +342,7 @@ describe.each(STORIES)("$name", (story) => {
     expect([asked.actions, asked.mitigated, asked.status.result]).toEqual([[], "Unknown Undoing", "Mitigated"]);
     const acting = pass(asked.seen, later(101));
     expect(acting.actions).toMatchObject([{ purpose: "Undo", intended: expect.any(String) }]);
-    const back = pass({ ...acting.seen, pods: before.pods, ...pick(before) }, later(110));
+    const back = pass({ ...acting.seen, pods: before.pods, nodes: before.nodes, ...pick(before) }, later(110));
     expect(states(back)).toEqual([`${story.mitigation.action} Undone Undone`]);
     expect(back.records[0]?.undo?.state).toBe("Undone");
     expect([back.mitigated, back.actions]).toEqual(["False Undone", []]);
@@ -332,7 +356,7 @@ describe.each(STORIES)("$name", (story) => {
     const refused = pass(undo({ ...acted().seen, ...story.third }, story.mitigation.action), later(100));
     expect(refused.actions).toEqual([]);
     expect(refused.records[0]).toMatchObject({ state: "Done", undo: { state: "Refused" } });
-    expect(refused.records[0]?.undo?.reason).toMatch(/^(Value|Template)Replaced$/);
+    expect(refused.records[0]?.undo?.reason).toMatch(/^(Value|Template|Target)Replaced$/);
     expect(refused.mitigated).toBe(`True ${done}`);
     expect(pass(refused.seen, later(101)).actions).toEqual([]);
   });
@@ -423,6 +447,20 @@ describe("the guards of each action", () => {
       [RESIZE, {}, record({ action: "Resize", changes: [{ ...change, before: "1", after: "2" }] })],
     ],
     ["a resize", "RolloutInProgress", "NotYet", [RESIZE, busy]],
+    [
+      "a cordon",
+      "ProposalStale",
+      "No",
+      [
+        CORDON,
+        {},
+        record({
+          action: "CordonNode",
+          changes: [{ kind: "Node", name: "n2", uid: "u", field: "spec.unschedulable", after: "true" }],
+        }),
+      ],
+    ],
+    ["a cordon", "LastNode", "NotYet", [CORDON, { nodes: { n1: aNode() } }]],
   ];
 
   test.each(CASES)("%s: %s, and without the guard it is taken", (_action, reason, means, given) => {
@@ -436,7 +474,7 @@ describe("the guards of each action", () => {
   });
 
   test("are all in that table", () => {
-    for (const mitigation of [RESTART, ENV, REPLICAS, KEYS, RESIZE]) {
+    for (const mitigation of [RESTART, ENV, REPLICAS, KEYS, RESIZE, CORDON]) {
       const { remedy } = asked(mitigation);
       const own = (remedy?.never.length ?? 0) + (remedy?.wait.length ?? 0);
       expect(CASES.filter(([, , , [of]]) => questionOf({ ...asked(of) }).remedy === remedy)).toHaveLength(own);
@@ -457,6 +495,22 @@ describe("the guards of each action", () => {
   test("a budget that nobody has computed is waited for before pods are scaled away", () => {
     expect(reasonOf(REPLICAS, budget(undefined))).toBe("DisruptionBudget");
     expect(reasonOf(REPLICAS, budget(2))).toBeUndefined();
+  });
+
+  test("a node is cordoned only with a ClusterMemoryPolicy's consent, one at a time, and while another takes pods", () => {
+    expect(reasonOf(CORDON)).toBeUndefined();
+    const policy = aPolicy("Enforce", {
+      preserve: { strategy: "None" },
+      allowedActions: ["CordonNode"],
+      mitigate: [CORDON],
+    });
+    expect(reasonOf(CORDON, { policy })).toBe("ActionNotAllowed");
+    const ours = aNode({ uid: "node-2", unschedulable: true, annotations: marked("CordonNode") });
+    const more = { n1: aNode(), n2: ours, n3: aNode({ uid: "node-3" }) };
+    expect(answerTo(CORDON, { nodes: more })?.message).toMatch(/n2 is cordoned by oomscope already/);
+    expect(reasonOf(CORDON, { nodes: { ...more, n2: { ...ours, annotations: {} } } })).toBeUndefined();
+    const down = { n1: aNode(), n2: aNode({ ready: false }), n3: aNode({ unschedulable: true }) };
+    expect(reasonOf(CORDON, { nodes: down })).toBe("LastNode");
   });
 
   test("GitOps: what is changed decides whether it would be put back", () => {
@@ -491,6 +545,7 @@ describe("an action that does not fit says why", () => {
       }),
     }),
   });
+  const nowhere = [anInvestigation("i", { status: { kills: [aKill()], finding: aFinding() } })];
   const using = (spec: Json): Partial<Observation> => ({ targetState: withPodSpec(spec) });
 
   test.each<readonly [string, Mitigation, Partial<Observation>, RegExp]>([
@@ -553,6 +608,9 @@ describe("an action that does not fit says why", () => {
       }),
       /mounted without DEPTH/,
     ],
+    ["a node that is gone", CORDON, { nodes: {} }, /n1 is gone/],
+    ["a node that is cordoned", CORDON, { nodes: cluster({ unschedulable: true }) }, /cordoned already/],
+    ["a kill of which nobody knows the node", CORDON, { investigations: nowhere }, /Nobody knows on which node/],
     [
       "a limit at its cap",
       RESIZE,

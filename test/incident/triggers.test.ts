@@ -175,6 +175,18 @@ describe("the intake of an alarm", () => {
     expect(againMs).toBe(30_000);
   });
 
+  test("waits for a place of the cluster's budget, as a kill does", () => {
+    const spent = { active: { policy: 0, cluster: 10 } };
+    const message =
+      "An alarm waits for its investigation: 10 investigations are active in the cluster, which is its clusterBudget.maxActive";
+    expect(planIntake(alarmed(spent), undefined, NOW)).toMatchObject({
+      actions: [],
+      notices: [{ reason: "BudgetSpent", message }],
+    });
+    const killed = alarmed({ ...spent, pods: [aPod("a", { containers: [killedContainer(5)] })] });
+    expect(planIntake(killed, undefined, NOW)).toMatchObject({ actions: [], againMs: 30_000 });
+  });
+
   test.each<[string, Partial<Observation>]>([
     ["in the cool-down of an earlier one", { investigations: [ended(60)] }],
     ["when the policy names the trigger no more", { policy: aPolicy("Observe") }],
@@ -218,6 +230,23 @@ describe("an investigation that an alarm opened", () => {
     expect(plan(alarmed({ investigations: [next] }), NOW).investigations[0]?.status?.timeline).toEqual(
       step?.status?.timeline,
     );
+  });
+
+  test("keeps the pod that raised it, though a sibling is further from being killed", () => {
+    const surroundings = {
+      exclusiveClaims: [],
+      usageBytes: { "uid-a": 60 * MIB, "uid-b": 97 * MIB, "uid-c": 80 * MIB },
+    };
+    const seen = alarmed({
+      investigations: [fresh],
+      policy: aPolicy("Recommend", { triggers: { memoryUsage: {} } }),
+      surroundings,
+    });
+    const kept = plan(seen, NOW).investigations[0]?.status?.preserved;
+    expect(kept).toMatchObject({
+      pod: "b",
+      why: expect.stringContaining("it raised the alarm; it uses 97 %") as string,
+    });
   });
 
   test("measures the pod that raised it first, if it is one of the workload's", () => {

@@ -1,8 +1,8 @@
 /** From a mitigation that was seen complete to whether it helped, pass by pass, as the plan has it. */
 import { describe, expect, test } from "vitest";
 import type { Collection, Kill, MemoryInvestigationStatus } from "../../src/api/memoryinvestigation.ts";
-import type { MitigationRecord } from "../../src/api/mitigation.ts";
-import type { CheckResult, ValidationCheck } from "../../src/api/validation.ts";
+import type { CheckResult, MitigationRecord } from "../../src/api/mitigation.ts";
+import type { ValidationCheck } from "../../src/api/validation.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { MITIGATION_ANNOTATION, markText } from "../../src/incident/marks.ts";
 import type { EffectivePolicy, Observation, PodView, SessionView } from "../../src/incident/observation.ts";
@@ -12,6 +12,7 @@ import {
   aContainer,
   aFinding,
   aKill,
+  aNode,
   anInvestigation,
   anObservation,
   aPod,
@@ -86,7 +87,7 @@ function done(over: Partial<Observation> = {}, status: Partial<MemoryInvestigati
     pods: PODS,
     investigations: [investigation],
     targetState: rolledBack,
-    nodes: { n1: { ready: true }, n2: { ready: true } },
+    nodes: { n1: aNode(), n2: aNode() },
     ...over,
   });
 }
@@ -194,6 +195,12 @@ describe("the window", () => {
     expect(first.validated).toBe("Unknown NotValidated");
   });
 
+  test("is another one for another action", () => {
+    const earlier = { action: "Throttle", started: at(9000), until: at(5400), checks: [] } as const;
+    const first = pass(done({}, { validation: { ...earlier, checks: [] } }), 0);
+    expect(first.status.validation).toMatchObject({ action: "Rollback", started: at(0), until: at(-3600) });
+  });
+
   test("is not moved by a restart: the same status gives the same answer", () => {
     const it = measuring();
     expect(pass(it.seen, 301).status).toEqual(it.status);
@@ -215,6 +222,23 @@ describe("the second collection", () => {
   test("is asked for again under the same name, with the same plan, when the Job does not show", () => {
     const it = measuring();
     expect(jobOf(pass(it.seen, 320))).toEqual(jobOf(it));
+  });
+
+  test("of an earlier action's validation is another one: attempts and names are this one's own", () => {
+    const earlier: Collection = {
+      ...FIRST,
+      id: "oomc-9",
+      job: "oomc-9",
+      purpose: "Validate",
+      attempt: 2,
+      requested: at(300),
+    };
+    const begun = pass(done({}, { collections: [FIRST, earlier] }), 0);
+    const it = pass(begun.seen, 301);
+    expect(second(it)).toMatchObject({ attempt: 1, state: "Intended" });
+    expect(it.status.collections).toHaveLength(3);
+    const over = pass({ ...begun.seen, comparisons: { "oomc-9": GOOD } }, 3600);
+    expect(over.status.result).toBe("Mitigated");
   });
 
   test("takes samples for at least 75 s however short the window is, and often enough for a trend", () => {
@@ -361,6 +385,27 @@ describe("a kill", () => {
     expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
   });
 
+  test("while what was measured is still compared is not waited with", () => {
+    const arrived = pass({ ...compared(measuring(), GOOD), comparisons: {}, findings: {} }, 3000);
+    expect(second(arrived)?.state).toBe("Complete");
+    expect(pass({ ...arrived.seen, pods: [killed, ...PODS.slice(1)] }, 3001).status.result).toBe("Failed");
+  });
+
+  test("of the pod that is kept is no kill of a new one, whether or not its revision is known", () => {
+    const preserved = {
+      pod: "a",
+      uid: "uid-a",
+      how: "Isolate",
+      state: "Preserved",
+      since: at(400),
+      until: at(-9000),
+      why: "it grows",
+    } as const;
+    const { revision: _unknown, ...unknown } = kill({})?.[1] ?? aKill();
+    expect(pass(done({}, { kills: [unknown] }), 0).checks["Kills"]).toBe("Fail");
+    expect(pass(done({}, { kills: [unknown], preserved }), 0).checks["Kills"]).toBe("Unknown");
+  });
+
   test.each([
     ["of the old template", { revision: "thumbs-h2" }, "Unknown"],
     ["from before the change", { time: at(50) }, "Unknown"],
@@ -481,6 +526,112 @@ describe("a world that changes meanwhile", () => {
     const investigation = { ...i, metadata: { ...i.metadata, deletionTimestamp: at(0) } };
     const gone = plan({ ...it.seen, jobs: { [name]: job }, investigations: [investigation] }, NOW);
     expect(gone.investigations[0]?.actions).toEqual([{ kind: "DeleteCollectionJob", name, uid: "j" }]);
+  });
+});
+
+describe("what follows when it did not help", () => {
+  const killed = [aPod("a", { containers: [killedContainer(20)] }), ...PODS.slice(1)];
+  const after = (onFailure: string, more: readonly unknown[] = [], mode: "Enforce" | "Observe" = "Enforce"): Pass => {
+    const under = aPolicy(mode, {
+      preserve: { strategy: "None" },
+      mitigate: [{ action: "Rollback", approval: "Automatic" }, ...more],
+      validate: { onFailure },
+    });
+    return pass({ ...pass(done({ policy: under }), 0).seen, pods: killed }, 30);
+  };
+  const undoOf = (it: Pass): string =>
+    `${it.status.mitigations?.[0]?.state} ${it.status.mitigations?.[0]?.undo?.state}`;
+  /** The workload with the template that was rolled away from, all of it. */
+  const left = aTargetState({ generation: 4 });
+
+  test("Revert puts it back: written down first, done in the next pass, and ended when it was seen", () => {
+    const failed = after("Revert");
+    expect(failed.status).toMatchObject({ stage: "Mitigating", validation: { checks: [{ result: "Fail" }] } });
+    expect([failed.status.result, failed.validated]).toEqual([undefined, "False ValidationFailed"]);
+    expect([failed.actions, undoOf(failed)]).toEqual([[], "Done Intended"]);
+    expect(failed.status.mitigations?.[0]?.undo?.askedBy).toBe("Validation");
+    const acting = pass(failed.seen, 31);
+    expect(acting.actions).toMatchObject([
+      { kind: "ChangeTemplate", purpose: "Undo", before: { templateHash: back.templateHash } },
+    ]);
+    const undone = pass({ ...acting.seen, targetState: left }, 60);
+    expect([undoOf(undone), undone.status.result]).toEqual(["Undone Undone", undefined]);
+    const end = pass(undone.seen, 61);
+    expect([end.status.result, end.validated, end.actions]).toEqual(["Failed", "False ValidationFailed", []]);
+    expect(end.status.conditions?.find((c) => c.type === "Mitigated")).toMatchObject({
+      status: "False",
+      reason: "Undone",
+    });
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")).toMatchObject({
+      status: "False",
+      reason: "ValidationFailed",
+    });
+    expect(pass(end.seen, 62).status).toEqual(end.status);
+  });
+
+  test("what cannot be put back stays, and that is told", () => {
+    const third = aRevision(3, 10);
+    const targetState = aTargetState({ template: third.template, templateHash: third.templateHash });
+    const failed = after("Revert");
+    const refused = pass({ ...failed.seen, targetState }, 31);
+    expect(undoOf(refused)).toBe("Done Failed");
+    const end = pass(refused.seen, 32);
+    expect([end.status.result, end.actions]).toEqual(["Failed", []]);
+    expect(end.status.conditions?.find((c) => c.type === "Succeeded")?.message).toContain("It was not put back");
+  });
+
+  test("Escalate puts it back, asks the next action, and watches that in a window of its own", () => {
+    const failed = after("Escalate", [{ action: "Restart", approval: "Automatic" }]);
+    const undone = pass({ ...pass(failed.seen, 31).seen, targetState: left }, 60);
+    const next = pass(undone.seen, 61);
+    expect(next.status.mitigations?.map(({ action, state }) => `${action} ${state}`)).toEqual([
+      "Rollback Undone",
+      "Restart Intended",
+    ]);
+    expect(next.status.result).toBeUndefined();
+    const acting = pass(next.seen, 62);
+    const [action] = acting.actions;
+    if (action?.kind !== "ChangeTemplate") throw new Error("the pods are not restarted");
+    const hash = acting.status.mitigations?.[1]?.after?.templateHash ?? "";
+    const restarted = pass({ ...acting.seen, targetState: { ...left, generation: 5, templateHash: hash } }, 120);
+    expect(restarted.status.validation).toMatchObject({ action: "Restart", started: at(-120) });
+    // The kill of a pod of the rolled back template is not one of what runs now.
+    expect([restarted.checks, restarted.validated]).toEqual([{ Kills: "Unknown" }, "Unknown Validating"]);
+  });
+
+  test("Escalate with nothing left is Failed", () => {
+    const undone = pass({ ...pass(after("Escalate").seen, 31).seen, targetState: left }, 60);
+    const end = pass(undone.seen, 61);
+    expect([end.status.result, end.validated]).toEqual(["Failed", "False ValidationFailed"]);
+  });
+
+  test("Escalate to what a person has to approve is proposed", () => {
+    const failed = after("Escalate", [{ action: "Restart", approval: "Manual" }]);
+    const undone = pass({ ...pass(failed.seen, 31).seen, targetState: left }, 60);
+    const end = pass(undone.seen, 61);
+    expect(end.status.result).toBe("Recommended");
+    expect(end.status.mitigations?.[1]).toMatchObject({ action: "Restart", state: "Proposed" });
+  });
+
+  test.each([
+    ["Stop", "Enforce"],
+    ["Revert", "Observe"],
+  ] as const)("%s in mode %s changes nothing", (onFailure, mode) => {
+    const failed = after(onFailure, [], mode);
+    expect([failed.status.result, failed.actions, undoOf(failed)]).toEqual(["Failed", [], "Done undefined"]);
+  });
+
+  test("a person who puts it back while it is watched ends the watch", () => {
+    const it = measuring();
+    const [i] = it.seen.investigations;
+    if (i === undefined) throw new Error("no investigation");
+    const spec = { ...i.spec, undoActions: [{ action: "Rollback" as const, finding: "3f9c0a1b2c4d" }] };
+    const asked = pass({ ...it.seen, investigations: [{ ...i, spec }] }, 310);
+    const undone = pass({ ...pass(asked.seen, 311).seen, targetState: left }, 340);
+    expect(undoOf(undone)).toBe("Undone Undone");
+    const end = pass(undone.seen, 341);
+    expect([end.status.result, end.validated]).toEqual(["Recommended", "Unknown Undone"]);
+    expect(second(end)).toMatchObject({ state: "Failed", reason: "Ended" });
   });
 });
 

@@ -1,13 +1,15 @@
 /** Did it become better? Two recordings of a service, before and after, through the same reading of packs as the operator's. */
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { PACK_SCHEMA, type Manifest } from "../../src/api/collection.ts";
 import type { Profile, ProfileFrame } from "../../src/api/profile.ts";
 import { ValidationCheck, type ComparisonQuestion } from "../../src/api/validation.ts";
+import { diagnosePack } from "../../src/cli/diagnosepack.ts";
 import { comparePacks } from "../../src/controller/readpack.ts";
 import { compare, JUDGED } from "../../src/validation/compare.ts";
 import { measure, type Measured, type MeasuredPack } from "../../src/validation/measured.ts";
 import { CASES } from "../corpus/cases.ts";
-import { packOf } from "../corpus/packs.ts";
+import { packOf, textOf } from "../corpus/packs.ts";
 import { MIB, samplesOf, stream, type ContainerPlan, type Curve, type NodePlan } from "../diagnosis/samples.ts";
 
 const QUESTION: ComparisonQuestion = {
@@ -191,9 +193,16 @@ describe("too little load", () => {
     expect(await of("MemoryGrowth", BAD, half)).toMatchObject({ result: "Fail", after: 5 * MIB });
   });
 
-  test("nothing was asked of it before either: an idle leak cannot be normalised", async () => {
-    const idle: Run = { ...BAD, busy: () => 3 };
-    expect((await of("MemoryGrowth", idle, { ...MENDED, busy: () => 3 }))?.result).toBe("Unknown");
+  test.each<[string, Curve]>([
+    ["nothing", () => 3],
+    ["a tenth of a second in five minutes", (t) => t / 3000],
+  ])("%s was asked of it before either: an idle leak cannot be normalised", async (_, busy) => {
+    expect((await of("MemoryGrowth", { ...BAD, busy }, { ...MENDED, busy }))?.result).toBe("Unknown");
+  });
+
+  test("of one pod is not known: then that of all is not", async () => {
+    const beside: ContainerPlan = { pod: "pod-9", id: "c9", limit: LIMIT, processes: [{ pid: 9, anon: steady }] };
+    expect((await of("MemoryGrowth", BAD, { ...MENDED, beside: [beside] }))?.result).toBe("Unknown");
   });
 });
 
@@ -245,6 +254,28 @@ describe("growth", () => {
     };
     expect((await of("MemoryGrowth", BAD, { ...MENDED, beside: [sidecar] }))?.result).toBe("Pass");
     expect((await of("MemoryGrowth", { ...BAD, preserved: true }, MENDED))?.result).toBe("Unknown");
+  });
+
+  test("is read from the life that was watched longest, and its load with it", async () => {
+    const lives = (anon: Curve): ContainerPlan[] => [
+      {
+        pod: "pod-1",
+        id: "c1",
+        limit: LIMIT,
+        until: 60,
+        processes: [{ pid: 1, anon: steady, busy: fifth, until: 60 }],
+      },
+      {
+        pod: "pod-1",
+        id: "c2",
+        limit: LIMIT,
+        from: 60,
+        processes: [{ pid: 2, anon: (t, i) => anon(t - 60, i), busy: (t) => 0.2 * (t - 60), from: 60 }],
+      },
+    ];
+    const run = (anon: Curve): Run => ({ anon: steady, pods: 0, beside: lives(anon) });
+    expect(await of("MemoryGrowth", run(leaking), MENDED)).toMatchObject({ result: "Pass", before: 5 * MIB });
+    expect((await of("MemoryGrowth", BAD, run(leaking)))?.result).toBe("Fail");
   });
 
   test("is looked for in the kind of memory that grew", async () => {
@@ -360,20 +391,67 @@ describe("the limit", () => {
 });
 
 describe("packs that were recorded on a real kernel", () => {
-  const file = (name: string): string => {
+  const corpus = (name: string): string => {
     const one = CASES.find((each) => each.name === name);
     if (one === undefined) throw new Error(`no case ${name}`);
     return packOf(one);
   };
-  const question = { ...QUESTION, container: undefined, culprit: undefined };
-  const growth = async (before: string, after: string) =>
-    (await comparePacks(file(before), file(after), question)).find(({ name }) => name === "MemoryGrowth");
+  const incident = (name: string): string => join(import.meta.dirname, "packs", `${name}.tar.zst`);
 
-  test("the same leak twice fails, even under a load that was not recorded", async () => {
-    expect(await growth("leak-sessions", "leak-sessions")).toMatchObject({ result: "Fail" });
+  /** The question that the operator would ask of the finding on the first pack. */
+  async function answers(before: string, after: string): Promise<Readonly<Record<string, ValidationCheck>>> {
+    const { growth, culprit } = (await diagnosePack(before)).finding;
+    const place =
+      culprit?.function === undefined ? undefined : { library: culprit.library, function: culprit.function };
+    const question = { ...QUESTION, container: undefined, series: growth?.series, culprit: place };
+    const found = await comparePacks(before, after, question);
+    return Object.fromEntries(found.map((check) => [check.name, ValidationCheck.parse(check)]));
+  }
+
+  const results = async (after: string) => {
+    const found = await answers(incident("leaky"), incident(after));
+    return [found["MemoryGrowth"]?.result, found["GrowthProfile"]?.result];
+  };
+
+  test("the service of the incident with the mended library, under the same load, passes", async () => {
+    const found = await answers(incident("leaky"), incident("mended"));
+    expect(found["MemoryGrowth"]).toMatchObject({ result: "Pass", unit: "bytes per second of CPU time" });
+    expect(found["GrowthProfile"]).toMatchObject({ result: "Pass", required: true });
+    expect(found["MemoryGrowth"]?.before).toBeGreaterThan(50 * MIB);
+    expect(found["GrowthProfile"]?.before).toBeGreaterThan(100);
+    expect(found["GrowthProfile"]?.after).toBeLessThan(5);
   });
 
-  test("a leak and then an idle program is Unknown: what was asked of it is not known", async () => {
-    expect(await growth("leak-sessions", "idle")).toMatchObject({ result: "Unknown", detail: /asked of the program/ });
+  test("with the mended library and nobody who uses it, nothing is proved", async () => {
+    expect(await results("unused")).toEqual(["Unknown", "Unknown"]);
+  });
+
+  test("with the leaky library it fails, under the same load and under less", async () => {
+    expect(await results("leaky")).toEqual(["Fail", "Fail"]);
+    expect(await results("less-load")).toEqual(["Fail", "Fail"]);
+    // For the same work it takes the same memory, as far as ticks of 10 ms can tell.
+    const { before = 0, after = 0 } = (await answers(incident("leaky"), incident("less-load")))["MemoryGrowth"] ?? {};
+    expect(after / before).toBeGreaterThan(0.6);
+    expect(after / before).toBeLessThan(1.6);
+  });
+
+  test("the same leak twice fails, even under a load that was not recorded", async () => {
+    const leak = corpus("leak-sessions");
+    expect((await answers(leak, leak))["MemoryGrowth"]).toMatchObject({ result: "Fail", unit: "bytes per second" });
+  });
+
+  test("a leak and then an idle program is Unknown where the load was not recorded", async () => {
+    const found = await answers(corpus("leak-sessions"), corpus("idle"));
+    expect(found["MemoryGrowth"]).toMatchObject({ result: "Unknown", detail: /asked of the program/ });
+  });
+
+  test("they name nobody and nothing but the service", async () => {
+    for (const name of ["leaky", "mended", "unused", "less-load"]) {
+      const text = await textOf(incident(name));
+      for (const foreign of ["kubepods", "system.slice", "/home/", "/root/", "/tmp/", "/var/", "/work"])
+        expect(text.includes(foreign), `${foreign} in ${name}`).toBe(false);
+      const paths = [...text.matchAll(/"path":"\/([^"/]+)/g)].map(([, first]) => first);
+      expect(paths.filter((path) => !/^incident-\d+$/.test(path ?? ""))).toEqual([]);
+    }
   });
 });

@@ -2,6 +2,7 @@
 import type { Mitigation } from "../../api/memorypolicy.ts";
 import type { MitigationRecord } from "../../api/mitigation.ts";
 import { targetOf, type Entry, type MitigationQuestion, type Remedy } from "./remedy.ts";
+import { cordonNode } from "./cordonnode.ts";
 import { resize } from "./resize.ts";
 import { restart } from "./restart.ts";
 import { rollback } from "./rollback.ts";
@@ -22,6 +23,7 @@ export function remedyFor({ action, throttle }: Mitigation): Remedy | undefined 
       if (throttle?.configMap !== undefined) return throttleConfigMap;
       return throttle?.replicas === undefined ? throttleEnv : throttleReplicas;
     case "CordonNode":
+      return cordonNode;
     case "DrainNode":
       return undefined;
   }
@@ -40,6 +42,7 @@ export function remedyOf({ action, changes }: MitigationRecord): Remedy | undefi
       if (changes === undefined) return throttleEnv;
       return changes[0]?.kind === "ConfigMap" ? throttleConfigMap : throttleReplicas;
     case "CordonNode":
+      return cordonNode;
     case "DrainNode":
       return undefined;
   }
@@ -47,7 +50,7 @@ export function remedyOf({ action, changes }: MitigationRecord): Remedy | undefi
 
 /** The reasons of actions that take their course: they belong to the story. */
 export const BEGUN: ReadonlySet<string> = new Set(
-  [rollback, restart, resize, throttleEnv].map(({ begun }) => begun).concat("Undoing"),
+  [rollback, restart, resize, throttleEnv, cordonNode].map(({ begun }) => begun).concat("Undoing"),
 );
 
 /** An entry of the policy, with what would be done now. */
