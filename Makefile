@@ -52,20 +52,33 @@ fmt: deps ## Format the sources.
 
 ##@ Tests
 
+VITEST := vitest run --reporter=default --reporter=json
+RESULTS := --outputFile.json=build/test-results
+
+# An incident and its kills are mostly waited for, so other tests run beside them; One profile
+# at a time is taken on a node: the incident and the tests of the machine both take some, and are never at the same time.
 .PHONY: test
-test: verify test-unit test-integration test-e2e ## Everything: checks, unit, integration and end-to-end tests.
+test: verify test-unit cluster-build-apiserver s3-build images example-images cluster-up deploy ## Everything: checks, unit, integration and end-to-end tests.
+	@status=0; \
+	scripts/beside build/incident.log "$(VITEST) --project e2e $(RESULTS)/e2e-incident.json incident" "$(VITEST) --project integration $(RESULTS)/integration.json" || status=$$?; \
+	scripts/beside build/machine.log "$(VITEST) --project machine $(RESULTS)/machine.json" "$(VITEST) --project e2e $(RESULTS)/e2e.json refusals kills" || status=$$?; \
+	exit $$status
 
 .PHONY: test-unit
 test-unit: deps ## Fast tests: no cluster, no root.
-	vitest run --project unit --reporter=default --reporter=json --outputFile.json=build/test-results/unit.json
+	$(VITEST) --project unit $(RESULTS)/unit.json
 
 .PHONY: test-integration
 test-integration: deps cluster-build-apiserver s3-build ## Against a real kube-apiserver, etcd and S3 server.
-	vitest run --project integration --reporter=default --reporter=json --outputFile.json=build/test-results/integration.json
+	$(VITEST) --project integration $(RESULTS)/integration.json
+
+.PHONY: test-machine
+test-machine: stage ## Against the kernel of this machine, without a cluster: needs root.
+	$(VITEST) --project machine $(RESULTS)/machine.json
 
 .PHONY: test-e2e
 test-e2e: deps images example-images cluster-up deploy ## Against a real node: kubelet, containerd, real OOM kills.
-	vitest run --project e2e --reporter=default --reporter=json --outputFile.json=build/test-results/e2e.json
+	$(VITEST) --project e2e $(RESULTS)/e2e.json
 
 .PHONY: test-chaos
 test-chaos: deps images cluster-up deploy ## The operator killed 50 times, the API server stopped: minutes, on the real node.

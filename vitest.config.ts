@@ -37,7 +37,17 @@ export default defineConfig({
         // Against a real node: kubelet, containerd, kernel.
         test: {
           name: "e2e",
-          include: ["test/**/*.e2e.test.ts"],
+          include: ["test/e2e/*.e2e.test.ts"],
+          testTimeout: 600_000,
+          hookTimeout: 1_200_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        // Against the kernel of this machine and the real tools of it, without a cluster; they measure, so one file at a time.
+        test: {
+          name: "machine",
+          include: ["test/{cli,collector,evidence}/*.e2e.test.ts"],
           testTimeout: 600_000,
           hookTimeout: 1_200_000,
           fileParallelism: false,
