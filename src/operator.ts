@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { openPack } from "./evidence/pack.ts";
 import { createAuthorizer } from "./evidence/authorize.ts";
 import type { PackUploads } from "./evidence/uploads.ts";
+import { createDownload } from "./evidence/download.ts";
 import { createEvidenceServer } from "./evidence/server.ts";
 import { createDirectoryStore, type EvidenceStore } from "./evidence/store.ts";
 import { FIELD_MANAGER, GROUP, VERSION } from "./api/memoryinvestigation.ts";
@@ -296,6 +297,12 @@ async function lead(options: LeadOptions): Promise<void> {
       serviceAccount: { namespace: settings.collectorNamespace, name: settings.collector.serviceAccount },
       clock,
     }),
+    download: createDownload({
+      store,
+      reviewToken: (token, audiences) => reviewToken(api, token, audiences),
+      namespaceOf: (id) => namespaceOf(watches, id),
+      log,
+    }),
     serving: () => !leadership.signal.aborted,
     onProgress: lookAgain,
   });
@@ -356,6 +363,12 @@ function deadWatch(watches: Watches, synced: boolean): string | undefined {
       return `nothing was heard of ${kind} for ${Math.round((health.lastActivityAgeMs ?? 0) / 1000)} s: ${health.lastError ?? "the stream is silent"}`;
   }
   return undefined;
+}
+
+function namespaceOf(watches: Watches, collection: string): string | undefined {
+  return watches
+    .investigations()
+    .find(({ investigation: i }) => i.status?.collections?.some((c) => c.id === collection) === true)?.namespace;
 }
 
 function isNeeded(watches: Watches, collection: string): boolean {

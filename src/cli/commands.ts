@@ -4,8 +4,10 @@ import { approveCommand } from "./approvecommand.ts";
 import { cgroupCommand } from "./cgroupcommand.ts";
 import { collectCommand } from "./collectcommand.ts";
 import type { Command } from "./command.ts";
+import { completionCommand } from "./completioncommand.ts";
 import { denyCommand } from "./denycommand.ts";
 import { doctorCommand } from "./doctorcommand.ts";
+import { evidenceCommand } from "./evidencecommand.ts";
 import { explainCommand } from "./explaincommand.ts";
 import { growthCommand } from "./growthcommand.ts";
 import { investigateCommand } from "./investigatecommand.ts";
@@ -38,4 +40,6 @@ export const COMMANDS: readonly Command[] = [
   approveCommand,
   denyCommand,
   releaseCommand,
+  evidenceCommand,
+  completionCommand,
 ];

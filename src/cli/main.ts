@@ -8,4 +8,6 @@ if (major < 24 || (major === 24 && minor < 15)) {
   process.exit(1);
 }
 const { runCommandLine } = await import("./oomscope.ts");
-process.exitCode = await runCommandLine(process.argv.slice(2), process.env);
+// kubectl runs a program of this name to complete the words of `kubectl oomscope`.
+const asked = process.argv[1]?.endsWith("/kubectl_complete-oomscope") === true ? ["__complete"] : [];
+process.exitCode = await runCommandLine([...asked, ...process.argv.slice(2)], process.env);

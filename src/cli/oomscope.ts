@@ -31,17 +31,22 @@ export async function runCommandLine(
       terminal.print(`oomscope ${version} (Node.js ${process.versions.node}, ${process.platform} ${process.arch})\n`);
       return EXIT.done;
     }
-    const command = commandOf(name);
-    const given = parse(command.spec, rest);
-    if (given.has("help")) return help(terminal, command.spec.name);
-    return await command.run(given, {
+    const world: World = {
       roots: { proc: "/proc", cgroup: "/sys/fs/cgroup", kmsg: "/dev/kmsg" },
       terminal,
       clock: systemClock,
       random: systemRandom,
       version,
       onStop,
-    });
+    };
+    if (name === "__complete") {
+      await (await import("./complete.ts")).complete(rest, world);
+      return EXIT.done;
+    }
+    const command = commandOf(name);
+    const given = parse(command.spec, rest);
+    if (given.has("help")) return help(terminal, command.spec.name);
+    return await command.run(given, world);
   } catch (error) {
     return explain(terminal, error);
   }

@@ -23,6 +23,7 @@ export const pods = namespaced("", "v1", "pods", "Pod");
 export const nodes = clusterScoped("", "v1", "nodes", "Node");
 export const namespaces = clusterScoped("", "v1", "namespaces", "Namespace");
 export const services = namespaced("", "v1", "services", "Service");
+export const serviceaccounts = namespaced("", "v1", "serviceaccounts", "ServiceAccount");
 export const events = namespaced("", "v1", "events", "Event");
 export const secrets = namespaced("", "v1", "secrets", "Secret");
 export const configmaps = namespaced("", "v1", "configmaps", "ConfigMap");

@@ -3,6 +3,8 @@ import type { Clock, Random } from "../seams.ts";
 import { type Api, createApi } from "./api.ts";
 import { kubeconfigCredentials } from "./credentials.ts";
 import { ApiError, classify } from "./errors.ts";
+import { downloadPack } from "./evidencedownload.ts";
+import type { Installation } from "./installation.ts";
 import { createTransport } from "./transport.ts";
 
 export interface SessionOptions {
@@ -21,6 +23,11 @@ export interface Session {
   readonly namespace: string;
   /** Such as `v1.36.2`. Throws ApiError. */
   serverVersion(): Promise<string>;
+  /** The bytes of a pack that the operator holds. Throws ApiError as they are read. */
+  download(
+    installation: Installation,
+    pack: { readonly namespace: string; readonly collection: string },
+  ): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -48,6 +55,7 @@ export async function openSession({ file, context, version, clock, random }: Ses
         throw new ApiError("Unknown", "GET /version: the answer is not JSON", { cause });
       }
     },
+    download: (installation, pack) => downloadPack(transport, installation, pack),
     close: () => transport.close(),
   };
 }

@@ -36,6 +36,8 @@ export interface RequestOptions {
 export interface StreamOptions {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | undefined>>;
+  /** More headers, in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly accept?: string;
   readonly signal?: AbortSignal;
   /** Until the headers are there, in milliseconds. Default 30,000. */
@@ -126,6 +128,7 @@ export function createTransport({ credentials, clock, userAgent }: TransportOpti
       method: options.method,
       path: prefix + pathWithQuery(options.path, options.query),
       headers: {
+        ...("headers" in options ? options.headers : {}),
         ...access.headers,
         accept: options.accept ?? "application/json",
         "user-agent": userAgent,

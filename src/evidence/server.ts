@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../seams.ts";
 import type { Authorizer } from "./authorize.ts";
+import { asksForPack, type Download } from "./download.ts";
 import { createExchange, type Answer, type EvidenceLog, type Progress } from "./exchange.ts";
 import type { EvidenceStore } from "./store.ts";
 
@@ -61,6 +62,8 @@ export interface EvidenceServerOptions {
   readonly limits?: Partial<ServerLimits>;
   /** False while this replica is not the leader: everything is answered with 503. */
   readonly serving?: () => boolean;
+  /** Answers those who take packs away; absent: nobody can. */
+  readonly download?: Download;
   /** Told after each part that arrived. What it throws is logged and forgotten. */
   readonly onProgress?: (collection: string, progress: Progress) => void;
 }
@@ -94,6 +97,8 @@ export function createEvidenceServer(options: EvidenceServerOptions): EvidenceSe
   const sockets = limitConnections(server, limits.maxConnectionsPerAddress);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const reply = async (): Promise<void> => {
+      if (options.download !== undefined && asksForPack(request) && options.serving?.() !== false)
+        return options.download(request, response);
       const answer = await exchange(request, () => {
         if (request.headers.expect !== undefined) response.writeContinue();
       });

@@ -158,6 +158,13 @@ test("nodes may be changed by nobody until somebody binds the role for it", () =
   expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-nodes")).toEqual([]);
 });
 
+test("the evidence port is reached through the API server by nobody until somebody binds the role for it", () => {
+  expect(table(roleNamed("Role", "oomscope-evidence-reader")?.rules)).toEqual({
+    "services/proxy[https:oomscope-evidence:evidence]": "get",
+  });
+  expect(objects.filter(({ roleRef }) => roleRef?.name === "oomscope-evidence-reader")).toEqual([]);
+});
+
 test("the collector's account has no right at all", () => {
   const bound = objects.flatMap(({ subjects = [] }) => subjects.map(({ name }) => name));
   expect(bound).not.toContain("oomscope-collector");
