@@ -114,7 +114,9 @@ function overDurations(fields: readonly string[], rule: string): string {
 
 export const CollectSpec = z
   .object({
-    interval: Duration.default("30s").describe("Time between two samples; at least 5s."),
+    interval: Duration.default("10s").describe(
+      "Time between two samples; at least 5s. A verdict on a trend takes twelve samples, a confirmed one 24 over five minutes.",
+    ),
     duration: Duration.default("5m").describe("Time over which samples are taken; at most 1h."),
     profile: z
       .object({
@@ -305,7 +307,7 @@ const policyFields = {
     "How a pod is kept for evidence.",
   ),
   collect: CollectSpec.default({
-    interval: "30s",
+    interval: "10s",
     duration: "5m",
     profile: { enabled: false, duration: "30s", frequencyHz: 99 },
     stallBudget: "1s",

@@ -229,7 +229,8 @@ function whileSomebodyRan<F extends string>(
   const last = processes.reduce((latest, { rssAnon }) => Math.max(latest, rssAnon.times.at(-1) ?? 0), 0);
   const cut = ({ times, values }: Series): Series => {
     const end = times.findLastIndex((time) => time <= last) + 1;
-    return end === times.length ? { times, values } : { times: times.slice(0, end), values: values.slice(0, end) };
+    // One sample in which no process could be read is no end.
+    return times.length - end <= 1 ? { times, values } : { times: times.slice(0, end), values: values.slice(0, end) };
   };
   if (last === 0) return memory;
   return Object.fromEntries(Object.entries<Series>(memory).map(([field, series]) => [field, cut(series)])) as Record<

@@ -51,7 +51,7 @@ export const LEAST_CONFIDENCE = 50;
 /**
  * The most that a provisional claim may say: it rests on fewer than 24 samples or five minutes, and what rises can be a warm-up. `percent` was measured (docs/calibration.md): on windows cut
  * from the corpus's recordings it is below the lower end of Wilson's 95 % interval for the share of recordings of which every such claim was right. Where there are fewer than
- * 20 recordings to tell by, nothing is raised. `points`: counted at least. Only claims of growth, and with 24 samples: of others too few were measured, or too many were wrong.
+ * 20 recordings to tell by, nothing is raised. `points`: counted at least. Only claims of growth with 24 samples that do not rest on other lives or pods: of others too few were measured, or too many were wrong.
  */
 export const PROVISIONAL = {
   growth: [
@@ -82,5 +82,10 @@ export function confidenceOf(points: readonly Point[], certainty: Certainty): nu
 
 function mostProvisional(points: readonly Point[], { grows }: Certainty): number {
   const step = PROVISIONAL.growth.find((one) => sumOf(points) >= one.points);
-  return grows && points.includes("samples") && step !== undefined ? step.percent : PROVISIONAL.otherwise;
+  return grows && isMeasured(points) && step !== undefined ? step.percent : PROVISIONAL.otherwise;
+}
+
+/** Claims of this kind were seen in enough recordings to say what they are worth. */
+export function isMeasured(points: readonly Point[]): boolean {
+  return points.includes("samples") && !points.includes("otherLives");
 }

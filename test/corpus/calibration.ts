@@ -3,7 +3,7 @@
  * windows was. The lower end of Wilson's interval is the most that such a claim may say.
  */
 import { VERDICTS } from "../../src/api/verdicts.ts";
-import { PROVISIONAL, sumOf } from "../../src/diagnosis/score.ts";
+import { PROVISIONAL, isMeasured, sumOf } from "../../src/diagnosis/score.ts";
 import type { Judgement } from "../../src/diagnosis/verdict.ts";
 import { isRight } from "./score.ts";
 import type { Seen } from "./windows.ts";
@@ -55,16 +55,16 @@ const GROUPS: readonly {
     name: `growth, provisional, 24 samples, ${HIGH.points} points or more`,
     says: HIGH.percent,
     raised: true,
-    fits: ({ grows, samples, sum }) => grows && samples && sum >= HIGH.points,
+    fits: ({ grows, measured, sum }) => grows && measured && sum >= HIGH.points,
   },
   {
     name: `growth, provisional, 24 samples, ${MIDDLE.points} to ${HIGH.points - 1} points`,
     says: MIDDLE.percent,
     raised: true,
-    fits: ({ provisional, grows, samples, sum }) => provisional && grows && samples && sum >= MIDDLE.points,
+    fits: ({ provisional, grows, measured, sum }) => provisional && grows && measured && sum >= MIDDLE.points,
   },
   {
-    name: `growth, fewer samples, ${MIDDLE.points} points or more`,
+    name: `growth, fewer samples or several lives, ${MIDDLE.points} points or more`,
     says: PROVISIONAL.otherwise,
     raised: false,
     fits: ({ grows, sum }) => grows && sum >= MIDDLE.points,
@@ -81,7 +81,7 @@ const GROUPS: readonly {
 interface Claimed {
   readonly provisional: boolean;
   readonly grows: boolean;
-  readonly samples: boolean;
+  readonly measured: boolean;
   readonly sum: number;
 }
 
@@ -89,7 +89,7 @@ function claimedBy({ verdict, points = [], claim }: Judgement): Claimed {
   return {
     provisional: claim?.provisional === true,
     grows: VERDICTS[verdict].nature === "Grows",
-    samples: points.includes("samples"),
+    measured: isMeasured(points),
     sum: sumOf(points),
   };
 }

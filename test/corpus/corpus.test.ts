@@ -57,10 +57,11 @@ describe("a confidence", () => {
   }, 60_000);
 
   test("stays at 75 % for a provisional claim of few samples, or of anything harmless, and never passes 95 %", () => {
-    const strong = ["identity", "concentrated", "mapping", "attributors", "kills", "otherLives"] as const;
+    const strong = ["identity", "concentrated", "mapping", "attributors", "kills"] as const;
     const grown = { provisional: true, grows: true };
     expect(confidenceOf(strong, grown)).toBe(75);
     expect(confidenceOf([...strong, "samples"], grown)).toBe(90);
+    expect(confidenceOf([...strong, "samples", "otherLives"], grown)).toBe(75);
     expect(confidenceOf([...strong, "samples"], { provisional: true, grows: false })).toBe(75);
     expect(confidenceOf([...strong, "samples"], { ...grown, cap: 60 })).toBe(60);
     expect(confidenceOf([...strong, "samples"], { provisional: false, grows: true })).toBe(95);

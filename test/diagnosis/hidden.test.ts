@@ -119,6 +119,13 @@ describe("a program that was killed midway while its cgroup lives on", () => {
     expect(finding.timeToOOMSeconds).toBeUndefined();
   });
 
+  test("has not ended where one sample alone shows no process", async () => {
+    const finding = await findingOf([{ kinds: { anon: line }, processes: [{ pid: 7, anon: line, until: 355 }] }]);
+    expect(finding.verdict).toBe("AnonHeapLeak");
+    expect(finding.limits?.join(" ")).not.toContain("No process ran");
+    expect(finding.timeToOOMSeconds).toBeDefined();
+  });
+
   test("and stood still is not called steady", async () => {
     const finding = await findingOf([
       { kinds: { anon: (t) => (t < 250 ? 60 : 0) }, processes: [{ pid: 7, anon: () => 60, until: 250 }] },

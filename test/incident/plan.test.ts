@@ -503,7 +503,7 @@ describe("collection and end", () => {
     const seen = running();
     const session = { collection: idOf(seen), samples: 3, parts: 2, bytes: 10, closed: false };
     expect(condition({ ...seen, sessions: { [idOf(seen)]: session } }, "EvidenceCollected")?.message).toContain(
-      "3 of 11 samples",
+      "3 of 31 samples",
     );
   });
 
