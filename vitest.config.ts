@@ -58,7 +58,7 @@ export default defineConfig({
         test: { name: "browser", include: ["test/**/*.browser.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
       },
       {
-        // With the real promtool and Prometheus; not part of `make test`, because their build takes minutes.
+        // With the real promtool, Prometheus and Alertmanager; not part of `make test`, because their build takes minutes.
         test: { name: "alerts", include: ["test/**/*.promtool.test.ts"], testTimeout: 60_000 },
       },
       {

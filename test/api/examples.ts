@@ -234,7 +234,7 @@ export const FULL_STATUS: MemoryInvestigationStatus = {
     sha256: "cd".repeat(32),
     expires: "2026-03-08T03:12:45Z",
   },
-  notified: ["team-memory/Opened/7d9c5f0e11aa"],
+  notified: ["slack/Opened", "webhook/Diagnosed:3f9c0a1b2c4d"],
   timeline: [
     { time: TIME, event: "ContainerKilled", message: "thumbnail of thumbnail-svc-7d9c-x2x4q on worker-1" },
     { time: TIME, event: "Isolated", message: "Pod thumbnail-svc-7d9c-k4k2z is kept" },
