@@ -102,13 +102,13 @@ export class ApiServer {
     const found = this.storage.get(kind, namespace, name);
     if (found === undefined) throw notFound(kind, name);
     if (subresource === "log") return { status: 200, headers: { "content-type": "text/plain" }, body: "" };
-    return ok(200, JSON.stringify(found.object));
+    return ok(200, found.object);
   }
 
   #create({ kind, namespace, subresource }: Place, body: JsonObject, request: Request): Answer {
     const made = this.#writes.create({ kind, namespace, subresource }, body, writerOf(request));
     if (kind === DEFINITIONS) this.define(made.object);
-    return ok(201, JSON.stringify(made.object));
+    return ok(201, made.object);
   }
 
   #write(address: Address, body: JsonObject, request: Request): Answer {
@@ -126,7 +126,7 @@ export class ApiServer {
       stored = this.#writes.apply(address, body, writer, query["force"] === "true");
     else if (method === "PATCH") stored = this.#writes.patch(address, contentType, body, writer);
     else throw new Refusal(405, "MethodNotAllowed", "the server does not allow this method");
-    return ok(existed ? 200 : 201, JSON.stringify(stored?.object ?? SUCCESS));
+    return ok(existed ? 200 : 201, stored?.object ?? SUCCESS);
   }
 
   #evict(address: Address, body: JsonObject, by: string): Answer {
@@ -139,7 +139,7 @@ export class ApiServer {
     if (another !== undefined) throw twoBudgets();
     if (budget !== undefined) checkBudget(budget);
     this.#writes.remove(address, deleteOptions.preconditions ?? {}, deleteOptions.gracePeriodSeconds, by);
-    return ok(201, JSON.stringify(SUCCESS));
+    return ok(201, SUCCESS);
   }
 
   #placeOf(path: string): Place {
@@ -163,8 +163,15 @@ interface DeleteOptions {
 
 const SUCCESS = { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" };
 
-function ok(status: number, body: string): Answer {
-  return { status, headers: JSON_HEADERS, body };
+/** The text is made when it is asked for: objects are never changed. */
+function ok(status: number, object: object): Answer {
+  return {
+    status,
+    headers: JSON_HEADERS,
+    get body() {
+      return JSON.stringify(object);
+    },
+  };
 }
 
 function writerOf({ query = {}, by }: Request): { readonly manager: string; readonly by: string } {

@@ -70,32 +70,40 @@ function itemName(item: Json, keys: readonly string[]): string {
 /** Fields of metadata that somebody may own. */
 const OWNED_METADATA = new Set(["labels", "annotations", "finalizers", "ownerReferences"]);
 
+/** Objects are never changed, and each is looked at several times. */
+const known = new WeakMap<JsonObject, ReadonlyMap<Path, Json>>();
+
 /** The leaves of an object, with their values. */
-export function leaves(object: JsonObject, schema: Schema | undefined): Map<Path, Json> {
+function leaves(object: JsonObject, schema: Schema | undefined): ReadonlyMap<Path, Json> {
+  const cached = known.get(object);
+  if (cached !== undefined) return cached;
   const found = new Map<Path, Json>();
+  known.set(object, found);
   for (const [key, value] of Object.entries(object)) {
     if (value === undefined || key === "apiVersion" || key === "kind") continue;
-    if (key !== "metadata") collect(value, [key], below(schema, key), found);
+    if (key !== "metadata") collect(value, key, key, below(schema, key), found);
     else
       for (const [field, item] of Object.entries(value as JsonObject))
-        if (item !== undefined && OWNED_METADATA.has(field)) collect(item, [key, field], undefined, found);
+        if (item !== undefined && OWNED_METADATA.has(field))
+          collect(item, `${key}${SEPARATOR}${field}`, field, undefined, found);
   }
   return found;
 }
 
-function collect(value: Json, path: readonly string[], schema: Schema | undefined, found: Map<Path, Json>): void {
+function collect(value: Json, path: Path, name: string, schema: Schema | undefined, found: Map<Path, Json>): void {
   if (Array.isArray(value)) {
     const list = value as readonly Json[];
-    const shape = listShape(path.at(-1) ?? "", schema);
-    if (shape === "Set")
-      for (const item of list) found.set([...path, VALUE + JSON.stringify(item)].join(SEPARATOR), item);
-    else if (shape === "Atomic") found.set(path.join(SEPARATOR), list);
-    else for (const item of list) collect(item, [...path, itemName(item, shape.keys)], schema?.items, found);
+    const shape = listShape(name, schema);
+    if (shape === "Set") for (const item of list) found.set(path + SEPARATOR + VALUE + JSON.stringify(item), item);
+    else if (shape === "Atomic") found.set(path, list);
+    else
+      for (const item of list) collect(item, path + SEPARATOR + itemName(item, shape.keys), "", schema?.items, found);
     return;
   }
   const entries = isObject(value) ? Object.entries(value) : [];
-  if (entries.length === 0) found.set(path.join(SEPARATOR), value);
-  for (const [key, item] of entries) if (item !== undefined) collect(item, [...path, key], below(schema, key), found);
+  if (entries.length === 0) found.set(path, value);
+  for (const [key, item] of entries)
+    if (item !== undefined) collect(item, path + SEPARATOR + key, key, below(schema, key), found);
 }
 
 export interface Conflict {

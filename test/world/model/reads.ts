@@ -29,7 +29,7 @@ export class Reads {
     this.#storage = storage;
   }
 
-  list(kind: Kind, namespace: string, query: Query): string {
+  list(kind: Kind, namespace: string, query: Query): JsonObject {
     const { limit, continue: token } = query;
     this.#checkVersion(query);
     const begun = token === undefined ? undefined : this.#pages.get(token);
@@ -50,12 +50,12 @@ export class Reads {
       ...(left.length === 0 ? {} : { continue: this.#keep(revision, left) }),
     };
     const { resource } = kind;
-    return JSON.stringify({
+    return {
       kind: `${resource.kind}List`,
       apiVersion: apiVersionOf(resource),
       metadata,
       items: items.slice(0, size),
-    });
+    };
   }
 
   #keep(revision: number, items: readonly JsonObject[]): string {

@@ -86,13 +86,21 @@ export function refused(value: Json | undefined, schema: Schema, field = ""): Ca
   ];
 }
 
+const expressions = new Map<string, RegExp>();
+
+function expressionOf(pattern: string): RegExp {
+  const known = expressions.get(pattern) ?? new RegExp(pattern);
+  expressions.set(pattern, known);
+  return known;
+}
+
 type No = (message: string) => Cause[];
 
 function refusedText(value: string, { type, maxLength, minLength, pattern }: Schema, no: No): Cause[] {
   if (type !== undefined && type !== "string") return no(`must be of type ${type}`);
   if (Array.from(value).length > (maxLength ?? Infinity)) return no(`is longer than ${maxLength}`);
   if (value.length < (minLength ?? 0)) return no(`is shorter than ${minLength}`);
-  return pattern === undefined || new RegExp(pattern).test(value) ? [] : no(`does not match ${pattern}`);
+  return pattern === undefined || expressionOf(pattern).test(value) ? [] : no(`does not match ${pattern}`);
 }
 
 function refusedNumber(value: number, { type, minimum, maximum }: Schema, no: No): Cause[] {

@@ -60,6 +60,11 @@ export class Storage {
       .map(([, stored]) => stored);
   }
 
+  /** Everything of all kinds. */
+  all(): Stored[] {
+    return [...this.#objects.values()].flatMap((objects) => [...objects.values()]);
+  }
+
   /** Stores a new state; the log and the listeners get it with its resourceVersion. */
   put(stored: Stored, by: string): Stored {
     const { kind, namespace, name } = stored;

@@ -10,7 +10,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-export const same = (a: unknown, b: unknown): boolean => isDeepStrictEqual(a, b);
+export const same = (a: unknown, b: unknown): boolean => a === b || isDeepStrictEqual(a, b);
 
 /** `object` with `key` set, or without it where `value` is undefined. */
 export function withKey(object: JsonObject, key: string, value: Json | undefined): JsonObject {
