@@ -97,8 +97,8 @@ export function seeded(seed: number): Trial {
   return { name: "a swarm", seed, faults: swarm(seed), scenario, delays: "Seeded", replicas };
 }
 
-/** Faults that leave the operator and the server of different minds: the ones that guards are made for. */
-const SHARP: readonly CallFault[] = ["LoseReply", "CrashAfter", "Replace"];
+/** Faults that leave the operator and the server of different minds: those that guards are made for. */
+const SHARP: readonly CallFault[] = ["LoseReply", "CrashAfter"];
 
 /** The same call but for names: every one of its kind meets the same code. */
 function shapeOf({ request: { method, path } }: Call): string {

@@ -35,9 +35,9 @@ test("an incident takes the operator some 160 calls, and two workloads under one
   await expectAllToHold([{ ...QUIET, scenario: TWO_LEAKS }]);
 });
 
-test("a lost reply, a death, and somebody who is quicker, at each kind of write", async () => {
+test("a lost reply, and a death after the commit, at each kind of write", async () => {
   const trials = eachKindOfWrite(at);
-  expect(trials.length).toBeGreaterThan(20);
+  expect(trials.length).toBeGreaterThan(12);
   await expectAllToHold(trials);
 });
 
@@ -56,7 +56,7 @@ test("a watch that stalls, breaks, or has its history forgotten, in the course o
 });
 
 test("swarms of faults, from seeds", async () => {
-  await expectAllToHold(Array.from({ length: 8 }, (_, seed) => seeded(seed + 1)));
+  await expectAllToHold(Array.from({ length: 6 }, (_, seed) => seeded(seed + 1)));
 });
 
 test("a roll-back that somebody puts back is not made again", async () => {
