@@ -1,6 +1,6 @@
 /**
  * What did the API server mean by that answer? One error class, whose reason a caller can branch on, and one pure function
- * that reads the reason out of an answer. The answers stand in test/cluster-door/conformance.integration.test.ts, where a real
+ * that reads the reason out of an answer. The answers stand in test/cluster-door/conformance.ts, where a real
  * API server is asked for each of them.
  */
 

@@ -6,6 +6,7 @@ import { quantityBytes } from "../api/fields.ts";
 import type { LabelSelector } from "../api/memorypolicy.ts";
 import type { PodView, ReplicaSetView, SelectorView, Surroundings } from "../incident/observation.ts";
 import type { Api, ApiObject, CallOptions } from "./api.ts";
+import { isApiError } from "./errors.ts";
 import {
   networkpolicies,
   persistentvolumeclaims,
@@ -21,7 +22,10 @@ const METRICS_TIMEOUT_MS = 200;
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** @param choosing a pod is yet to be chosen; otherwise only the selectors are read */
+/**
+ * Throws when a read failed that may be tried again.
+ * @param choosing a pod is yet to be chosen; otherwise only the selectors are read
+ */
 export async function readSurroundings(
   api: Api,
   namespace: string,
@@ -50,7 +54,15 @@ async function all(api: Api, resource: Resource, namespace: string, call: CallOp
   return items;
 }
 
-/** Undefined when one of the kinds could not be read: then it is not known what to take away. */
+/**
+ * Whether the server will not tell however often it is asked. Any other failure passes: a pod that is to be isolated must not be held for good, and lost with
+ * the next roll-out, because one connection broke.
+ */
+function isFinal(error: unknown): boolean {
+  return isApiError(error, "Forbidden", "NotFound", "TooLarge");
+}
+
+/** Undefined when one of the kinds may not be read: then it is not known what to take away. Throws when a read failed and may be tried again. */
 async function readSelectors(
   api: Api,
   namespace: string,
@@ -75,7 +87,8 @@ async function readSelectors(
       ...budgets.map((budget) => view("PodDisruptionBudget", nameOf(budget), selectorOf(budget, "selector"))),
       ...policies.map((policy) => view("NetworkPolicy", nameOf(policy), selectorOf(policy, "podSelector"))),
     ];
-  } catch {
+  } catch (error) {
+    if (!isFinal(error)) throw error;
     return undefined;
   }
 }
@@ -98,7 +111,8 @@ async function readQuota(api: Api, namespace: string, pod: PodView | undefined):
   let quotas: ApiObject[];
   try {
     quotas = await all(api, resourcequotas, namespace);
-  } catch {
+  } catch (error) {
+    if (!isFinal(error)) throw error;
     return "the quotas of the namespace could not be read";
   }
   const sum = (values: readonly (number | undefined)[]): number =>
@@ -135,7 +149,8 @@ async function readExclusiveClaims(api: Api, namespace: string, pods: readonly P
         return !modes.includes("ReadWriteMany") && !modes.includes("ReadOnlyMany");
       })
       .map(nameOf);
-  } catch {
+  } catch (error) {
+    if (!isFinal(error)) throw error;
     return [...claims]; // Not known to be shared: treated as held alone.
   }
 }
