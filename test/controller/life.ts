@@ -137,7 +137,8 @@ interface Told {
   readonly mitigations?: readonly {
     readonly state: string;
     readonly intended?: string;
-    readonly undo?: { readonly state: string; readonly reason: string };
+    readonly validated?: string;
+    readonly undo?: { readonly state: string; readonly reason: string; readonly askedBy: string };
   }[];
   readonly ledger?: readonly string[];
   readonly killCount?: number;

@@ -32,8 +32,10 @@ function template(version: number): Json {
 export interface PolicyChoice {
   readonly mode: "Observe" | "Recommend" | "Enforce";
   readonly approval: "Automatic" | "Manual";
-  /** For how long its effect is watched; by default nobody looks. */
-  readonly window?: string;
+  /** How its effect is watched; by default nobody looks. */
+  readonly validate?: { readonly window: string; readonly onFailure?: "Revert" | "Escalate" };
+  /** The actions after it. */
+  readonly next?: readonly Json[];
   /** Instead of a roll-back: an action with its own fields. */
   readonly action?: Json;
 }
@@ -42,7 +44,10 @@ export interface PolicyChoice {
 export async function foundLeaky(
   api: Admin,
   namespace: string,
-  { mode, approval, window = "0s", action }: PolicyChoice = { mode: "Enforce", approval: "Automatic" },
+  { mode, approval, validate = { window: "0s" }, action, next = [] }: PolicyChoice = {
+    mode: "Enforce",
+    approval: "Automatic",
+  },
 ): Promise<string> {
   // May be there already.
   await api.call("POST", "/api/v1/namespaces", { metadata: { name: namespace } });
@@ -53,13 +58,14 @@ export async function foundLeaky(
     spec: {
       mode,
       preserve: { strategy: "None" },
-      validate: { window },
+      validate,
       mitigate: [
         {
           approval,
           when: { verdicts: ["AnonHeapLeak"], onsetAfterRollout: true },
           ...(action ?? { action: "Rollback", rollback: { healthyFor: "1s" } }),
         },
+        ...next,
       ],
     },
   });
@@ -78,17 +84,23 @@ export async function foundLeaky(
 }
 
 /** The same, after its roll-back was seen complete: the investigation has the record, and the workload shows it. */
-export async function rolledBack(api: Admin, namespace: string, window: string): Promise<string> {
-  const uid = await foundLeaky(api, namespace, { mode: "Enforce", approval: "Automatic", window });
+export async function rolledBack(
+  api: Admin,
+  namespace: string,
+  choice: Pick<PolicyChoice, "validate" | "next">,
+): Promise<string> {
+  const uid = await foundLeaky(api, namespace, { mode: "Enforce", approval: "Automatic", ...choice });
   const deployment = `/apis/apps/v1/namespaces/${namespace}/deployments/thumbs`;
   const hashOf = ({ spec }: Item): string => templateHash((spec as { template: TemplateJson }).template);
   const bad = await api.must("GET", deployment);
   const good = await api.must("PATCH", deployment, { spec: { template: template(1) } }, MERGE);
   await rolledOut(api, namespace, good, REPLICAS);
   const time = `${new Date(Date.now() - 30_000).toISOString().slice(0, 19)}Z`;
+  const sets = await api.list(`/apis/apps/v1/namespaces/${namespace}/replicasets`);
+  const uidOf = (name: string): string => sets.find(({ metadata }) => metadata.name === name)?.metadata.uid ?? "";
   const facts = (number: number, from: Item) => ({
     revision: `thumbs-h${number}`,
-    uid: `rs-${number}`,
+    uid: uidOf(`thumbs-h${number}`),
     templateHash: hashOf(from),
     images: [`thumbs:${number}`],
   });
@@ -111,10 +123,7 @@ export async function rolledBack(api: Admin, namespace: string, window: string):
   const path = `/apis/oomscope.dev/v1alpha1/namespaces/${namespace}/memoryinvestigations/thumbs/status`;
   await api.must("PATCH", path, { status: { mitigations: [record] } }, MERGE);
   await api.must("POST", `/api/v1/namespaces/${namespace}/serviceaccounts`, { metadata: { name: "default" } });
-  const [set] = (await api.list(`/apis/apps/v1/namespaces/${namespace}/replicasets`)).filter(
-    ({ metadata }) => metadata.name === "thumbs-h1",
-  );
-  for (const name of ["new-0", "new-1"]) await makePod(api, namespace, name, set?.metadata.uid ?? "", false);
+  for (const name of ["new-0", "new-1"]) await makePod(api, namespace, name, uidOf("thumbs-h1"), false);
   return uid;
 }
 

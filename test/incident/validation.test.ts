@@ -5,9 +5,15 @@ import type { CheckResult, MitigationRecord } from "../../src/api/mitigation.ts"
 import type { ValidationCheck } from "../../src/api/validation.ts";
 import type { Action } from "../../src/incident/actions.ts";
 import { MITIGATION_ANNOTATION, markText } from "../../src/incident/marks.ts";
-import type { EffectivePolicy, Observation, PodView, SessionView } from "../../src/incident/observation.ts";
+import {
+  keyText,
+  type EffectivePolicy,
+  type Observation,
+  type PodView,
+  type SessionView,
+} from "../../src/incident/observation.ts";
 import { plan } from "../../src/incident/plan.ts";
-import { comparisonOf } from "../../src/incident/validation.ts";
+import { comparisonOf, validating } from "../../src/incident/validation.ts";
 import {
   aContainer,
   aFinding,
@@ -416,6 +422,25 @@ describe("a kill", () => {
     expect(pass(done({}, { kills: kill(over) ?? [] }), 0).checks["Kills"]).toBe(result);
   });
 
+  test("of a pod that was not resized proves nothing about those that were", () => {
+    const change = { kind: "Pod", uid: "uid-b", name: "b", container: "app", field: "limits.memory" } as const;
+    const { before: _from, after: _to, ...base } = DONE;
+    const resized = (uid: string): MitigationRecord => ({
+      ...base,
+      action: "Resize",
+      changes: [{ ...change, uid, before: "1000", after: "2000", applied: at(35) }],
+    });
+    const pods = PODS.map((pod) => ({
+      ...pod,
+      containers: pod.containers.map((container) => ({ ...container, limitBytes: 2000 })),
+    }));
+    const kills = kill({}) ?? [];
+    expect(pass(done({ pods }, { kills, mitigations: [resized("uid-b")] }), 0).checks["Kills"]).toBe("Unknown");
+    expect(pass(done({ pods }, { kills, mitigations: [resized("uid-a")] }), 0).checks["Kills"]).toBe("Fail");
+    const it = pass(pass(done({ pods }, { mitigations: [resized("uid-b")] }), 0).seen, 301);
+    expect(second(it)?.pods.map(({ name }) => name)).toEqual(["b"]);
+  });
+
   test.each(["NodeKilled", "Evicted", "Unconfirmed"] as const)(
     "%s proves nothing, so that it cannot pass",
     (classification) => {
@@ -619,6 +644,123 @@ describe("what follows when it did not help", () => {
   ] as const)("%s in mode %s changes nothing", (onFailure, mode) => {
     const failed = after(onFailure, [], mode);
     expect([failed.status.result, failed.actions, undoOf(failed)]).toEqual(["Failed", [], "Done undefined"]);
+  });
+
+  const undoneOf = (failed: Pass): Pass => pass({ ...pass(failed.seen, 31).seen, targetState: left }, 60);
+  const named = (it: Pass): string[] => (it.status.mitigations ?? []).map(({ action, state }) => `${action} ${state}`);
+  const withSpec = (seen: Observation, spec: object): Observation => ({
+    ...seen,
+    investigations: seen.investigations.map((i) => ({ ...i, spec: { ...i.spec, ...spec } })),
+  });
+  const RESTART = { action: "Restart", approval: "Automatic" } as const;
+  const ASKED = { undoActions: [{ action: "Rollback", finding: "3f9c0a1b2c4d" }] } as const;
+
+  test("the answer is on the record, and the watch is over: it takes a place of the policy again", () => {
+    const failed = after("Revert");
+    expect(failed.status.mitigations?.[0]?.validated).toBe("Fail");
+    expect(failed.seen.investigations.map(validating)).toEqual([false]);
+    expect(pass(done(), 0).seen.investigations.map(validating)).toEqual([true]);
+    expect(pass(compared(measuring(), GOOD), 3600).status.mitigations?.[0]?.validated).toBe("Pass");
+  });
+
+  test.each([
+    ["says Revert by now", { policy: policyFor({ onFailure: "Revert" }) }],
+    ["says Observe by now", { policy: aPolicy("Observe", { validate: { onFailure: "Escalate" } }) }],
+    ["is gone", { policy: { problem: "NoPolicy", message: "none" } as const }],
+  ])("where the policy %s nothing is begun after it was put back", (_name, over) => {
+    const undone = undoneOf(after("Escalate", [RESTART]));
+    const end = pass({ ...undone.seen, ...over }, 61);
+    expect([end.status.result, end.validated, end.actions]).toEqual(["Failed", "False ValidationFailed", []]);
+    expect(named(end)).toEqual(["Rollback Undone"]);
+  });
+
+  test("what has been put back stays on record when the policy no longer names it", () => {
+    const undone = undoneOf(after("Escalate", [RESTART]));
+    const policy = aPolicy("Enforce", { mitigate: [RESTART], validate: { onFailure: "Escalate" } });
+    expect(named(pass({ ...undone.seen, policy }, 61))).toEqual(["Rollback Undone", "Restart Intended"]);
+    const none = aPolicy("Enforce", { validate: { onFailure: "Escalate" } });
+    const end = pass({ ...undone.seen, policy: none }, 61);
+    expect([end.status.result, named(end)]).toEqual(["Failed", ["Rollback Undone"]]);
+  });
+
+  test("the next action is bounded by the budgets, which count the one that did not help", () => {
+    const undone = undoneOf(after("Escalate", [RESTART]));
+    const policy = aPolicy("Enforce", {
+      preserve: { strategy: "None" },
+      mitigate: [{ action: "Rollback", approval: "Automatic" }, RESTART],
+      validate: { onFailure: "Escalate" },
+      budget: { maxMitigationsPerDay: 1 },
+    });
+    const past = { investigationUid: "uid-i", action: "Rollback", intended: at(40) } as const;
+    const mitigated = [{ ...past, workload: keyText(undone.seen.key), policy: "MemoryPolicy/media/p" }];
+    const waits = pass({ ...undone.seen, policy, mitigated }, 61);
+    expect(waits.status.mitigations?.[1]).toMatchObject({ action: "Restart", state: "Waiting" });
+    expect(waits.status.mitigations?.[1]?.reason).toMatch(/BudgetSpent$/);
+  });
+
+  test("a restart leaves nothing that could be put back, so the next action is asked", () => {
+    const restarted: MitigationRecord = { ...DONE, action: "Restart", reason: "Restarted" };
+    const policy = aPolicy("Enforce", {
+      preserve: { strategy: "None" },
+      mitigate: [RESTART, { action: "Throttle", throttle: { replicas: { max: 1 } }, approval: "Automatic" }],
+      validate: { onFailure: "Escalate" },
+    });
+    const beside = { configMaps: {}, autoscalers: [] };
+    const targetState = { ...rolledBack, replicas: 3, beside };
+    const first = pass(done({ policy, targetState }, { mitigations: [restarted] }), 0);
+    const failed = pass({ ...first.seen, pods: killed }, 30);
+    expect(failed.status.mitigations?.[0]).toMatchObject({
+      state: "Done",
+      validated: "Fail",
+      undo: { state: "Refused", reason: "NothingToUndo" },
+    });
+    const next = pass(failed.seen, 31);
+    expect(named(next)).toEqual(["Restart Done", "Throttle Intended"]);
+    const acting = pass(next.seen, 32);
+    expect(acting.actions).toMatchObject([{ kind: "SetValues", purpose: "Do" }]);
+    const few = { ...targetState, replicas: 1, rollout: { ...targetState.rollout, desired: 1, total: 1 } };
+    const watched = pass({ ...acting.seen, targetState: few }, 90);
+    expect(watched.status.validation).toMatchObject({ action: "Throttle", started: at(-90) });
+    // The first restart did not help, and that is not asked again.
+    expect([named(watched), watched.status.result]).toEqual([["Restart Done", "Throttle Done"], undefined]);
+  });
+
+  test("what a person was refused before is asked anew by the validation", () => {
+    const refused = {
+      state: "Refused",
+      reason: "DisruptionBudget",
+      message: "no",
+      since: at(20),
+      askedBy: "Person",
+    } as const;
+    const policy = policyFor({ onFailure: "Revert" });
+    const first = pass(withSpec(done({ policy }, { mitigations: [{ ...DONE, undo: refused }] }), ASKED), 0);
+    expect(undoOf(first)).toBe("Done Refused");
+    const failed = pass({ ...first.seen, pods: killed }, 30);
+    expect(failed.status.mitigations?.[0]?.undo).toMatchObject({ state: "Intended", askedBy: "Validation" });
+  });
+
+  test("what could not be put back a person may ask for when the investigation has ended", () => {
+    const optedOut = { ...rolledBack, annotations: { "oomscope.dev/do-not-mitigate": "true" } };
+    const failed = pass({ ...after("Revert").seen, targetState: optedOut }, 31);
+    expect(failed.status.mitigations?.[0]?.undo).toMatchObject({ state: "Refused", reason: "OptedOut" });
+    const end = pass(failed.seen, 32);
+    expect(end.status.result).toBe("Failed");
+    expect(end.status.conditions?.find((c) => c.type === "Mitigated")?.status).toBe("True");
+    const asked = pass({ ...withSpec(end.seen, ASKED), targetState: rolledBack }, 100);
+    expect(asked.status.mitigations?.[0]?.undo).toMatchObject({ state: "Intended", askedBy: "Person" });
+    const undone = pass({ ...pass(asked.seen, 101).seen, targetState: left }, 130);
+    expect([undoOf(undone), undone.status.result]).toEqual(["Undone Undone", "Failed"]);
+  });
+
+  test("a person's undo that sticks half way ends it as failed, and nobody else is blamed", () => {
+    const asked = pass(withSpec(measuring().seen, ASKED), 310);
+    const rolling = { ...left, rollout: { ...left.rollout, updated: 1 } };
+    const going = pass({ ...pass(asked.seen, 311).seen, targetState: rolling }, 312);
+    const stuck = pass(going.seen, 312 + 901);
+    expect(undoOf(stuck)).toBe("Done Failed");
+    const end = pass(stuck.seen, 312 + 902);
+    expect([end.status.result, end.validated, named(end)]).toEqual(["Failed", "Unknown UndoStuck", ["Rollback Done"]]);
   });
 
   test("a person who puts it back while it is watched ends the watch", () => {
