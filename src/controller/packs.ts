@@ -76,11 +76,12 @@ export function createPacks(options: PacksOptions): Packs {
     underWay.add(name);
     chain = chain
       .then(task)
-      .catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack"))
-      .finally(() => {
-        underWay.delete(name);
+      .then(() => {
         if (workload !== undefined) enqueue(workload);
-      });
+      })
+      // Whoever waits for it asks again by the clock: at once it would fail at once, as fast as the machine can.
+      .catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack"))
+      .finally(() => underWay.delete(name));
   }
 
   function session(collection: string): SessionView | undefined {

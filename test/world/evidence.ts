@@ -94,7 +94,17 @@ export class WorldEvidence implements EvidenceStore {
     return { bytes: 0, maxBytes: 2 ** 30, collections: this.#collections.size };
   }
 
+  setTerms(collection: string, terms: NonNullable<Info["terms"]>): Promise<void> {
+    const info = this.#collections.get(collection);
+    if (info !== undefined && info.terms === undefined) this.#collections.set(collection, { ...info, terms });
+    return Promise.resolve();
+  }
+
   expire(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
+  limit(): Promise<readonly string[]> {
     return Promise.resolve([]);
   }
 
@@ -117,6 +127,7 @@ export class WorldEvidence implements EvidenceStore {
       bytes: 0,
       lines: 0,
       manifestSha256: undefined,
+      terms: undefined,
     };
   }
 }

@@ -29,6 +29,7 @@ export const ONE_LEAK: Scenario = {
     mode: "Enforce",
     preserve: { strategy: "Isolate", minAvailable: 1, ttl: "5m" },
     collect: { interval: "10s", duration: "1m" },
+    validate: { window: "90s" },
     mitigate: [
       { action: "Rollback", approval: "Automatic", when: { verdicts: ["AnonHeapLeak"], onsetAfterRollout: true } },
     ],

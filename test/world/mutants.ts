@@ -59,7 +59,7 @@ function rememberedBudget(): { readonly world: (world: LoopWorld) => LoopWorld }
         return { ...seen, mitigated: seen.mitigated.filter(({ investigationUid }) => mine.has(investigationUid)) };
       },
       perform: (key, action) => {
-        if (action.kind === "RollBack") mine.add(action.investigation.uid);
+        if (action.kind === "ChangeTemplate") mine.add(action.investigation.uid);
         return world.perform(key, action);
       },
     }),

@@ -111,6 +111,7 @@ function lead(options: LeadOptions): { enqueue: (key: string) => void; lookAgain
   const packs = createPacks({
     store: evidence,
     read: () => Promise.resolve(recorded.reading),
+    compare: () => Promise.resolve([]),
     readManifest: () => Promise.resolve(recorded.manifest),
     readContext: (directory) => Promise.resolve(evidence.contextOf(directory)),
     uploads: undefined,
@@ -142,6 +143,8 @@ function lead(options: LeadOptions): { enqueue: (key: string) => void; lookAgain
     settings,
     leadership,
     clock,
+    alarm: () => undefined,
+    notifier: undefined,
   });
   const world = mutate?.world?.(real) ?? real;
   const turn = mutate?.reconcile ?? reconcile;
