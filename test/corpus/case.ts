@@ -6,6 +6,10 @@ export interface Case {
   readonly name: string;
   /** Of the target's cgroup, in MiB; at most {@link MAX_LIMIT_MIB}. */
   readonly limitMiB: number;
+  /** `memory.high` of the target's cgroup, in MiB; only with {@link needs} "cgroup v2". */
+  readonly highMiB?: number;
+  /** What of it may be swapped out, in MiB; without a word none, as Kubernetes has it. */
+  readonly swapMiB?: number;
   readonly programs: readonly Program[];
   /** Below the case's cgroup; absent: that itself. */
   readonly target?: "app";
@@ -18,7 +22,7 @@ export interface Case {
   readonly settleSeconds?: number;
   readonly profile?: true;
   /** What the machine must have; without it the case is left out, and that is told. */
-  readonly needs?: "swap" | "huge pages" | "python3" | "go" | "java";
+  readonly needs?: "swap" | "huge pages" | "python3" | "go" | "java" | "cgroup v2";
   readonly label: Label;
 }
 

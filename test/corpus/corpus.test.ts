@@ -71,7 +71,9 @@ describe("a confidence", () => {
 
 describe("the packs", () => {
   test("every case that this kind of machine can record is recorded, and small", () => {
-    const unrecorded = CASES.filter((one) => one.needs !== "swap" && !RECORDED.includes(one));
+    const unrecorded = CASES.filter(
+      (one) => one.needs !== "swap" && one.needs !== "cgroup v2" && !RECORDED.includes(one),
+    );
     expect(unrecorded.map(({ name }) => name)).toEqual([]);
     const bytes = RECORDED.reduce((sum, one) => sum + statSync(packOf(one)).size, 0);
     expect(bytes).toBeLessThan(MAX_CORPUS_BYTES);

@@ -1,20 +1,22 @@
 /**
  * Where does one case run? In memory cgroups and a folder of its own, which are taken away again whatever happens. Needs root and a memory
- * hierarchy of cgroup v1.
+ * hierarchy, of cgroup v1 or v2.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { systemClock as clock } from "../../src/seams.ts";
 import { type Case, MAX_LIMIT_MIB, type Program } from "./case.ts";
 
 /** Everything of the corpus that could show in a pack lies below this neutral path. */
 export const HOME = "/opt/corpus";
 export const PROGRAMS = join(HOME, "bin");
-export const MEMORY = "/sys/fs/cgroup/memory";
+export const V2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
+export const MEMORY = V2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
 const SHARED_MEMORY = "/dev/shm";
 const MIB = 1024 * 1024;
 const GONE_WITHIN_MS = 20_000;
+const BEGUN_WITHIN_MS = 30_000;
 
 export interface Lane {
   /** Below the hierarchy's root: what is recorded. */
@@ -25,6 +27,8 @@ export interface Lane {
   readonly hold: string;
   /** Why a program could not be started or ended by itself; kills are no reason. */
   readonly problems: readonly string[];
+  /** Until every program has begun in its cgroup: on a slow machine it takes seconds to load one. */
+  begun(): Promise<void>;
   /** Ends what runs in the lane, and takes its cgroups and files away. */
   close(): Promise<void>;
 }
@@ -32,7 +36,8 @@ export interface Lane {
 /**
  * @param id a new one each time: the kernel's log holds reports of kills for hours, and those of another recording are not of this one. Throws what the file system throws; nothing is left behind then
  */
-export async function openLane(id: string, { limitMiB, target, sharedLimit, programs }: Case): Promise<Lane> {
+export async function openLane(id: string, one: Case): Promise<Lane> {
+  const { limitMiB, target, sharedLimit, programs } = one;
   if (limitMiB > MAX_LIMIT_MIB) throw new RangeError(`a limit of ${limitMiB} MiB is more than ${MAX_LIMIT_MIB} MiB`);
   const own = `corpus-${id}`;
   const neighbour = `neighbour-${id}`;
@@ -62,6 +67,15 @@ export async function openLane(id: string, { limitMiB, target, sharedLimit, prog
     });
   }
 
+  async function begun(): Promise<void> {
+    const deadline = clock.monotonicMs() + BEGUN_WITHIN_MS;
+    for (const place of new Set(programs.map(cgroupOf)))
+      while (readFileSync(join(MEMORY, place, "cgroup.procs"), "utf8") === "") {
+        if (clock.monotonicMs() > deadline) throw new Error(`nothing runs in ${place}`);
+        await clock.sleep(50);
+      }
+  }
+
   async function close(): Promise<void> {
     open = false;
     for (const cgroup of [own, neighbour]) await removeCgroup(join(MEMORY, cgroup));
@@ -70,22 +84,35 @@ export async function openLane(id: string, { limitMiB, target, sharedLimit, prog
 
   try {
     for (const folder of [work, memory, hold]) mkdirSync(folder, { recursive: true });
-    for (const cgroup of new Set([own, ...programs.map(cgroupOf)]))
-      mkdirSync(join(MEMORY, cgroup), { recursive: true });
+    for (const cgroup of new Set([own, ...programs.map(cgroupOf)])) makeCgroup(cgroup);
     const limited = target === undefined || sharedLimit === true ? own : join(own, target);
-    setLimit(join(MEMORY, limited), limitMiB);
-    if (existsSync(join(MEMORY, neighbour))) setLimit(join(MEMORY, neighbour), MAX_LIMIT_MIB);
+    setLimit(join(MEMORY, limited), one);
+    if (existsSync(join(MEMORY, neighbour))) setLimit(join(MEMORY, neighbour), { limitMiB: MAX_LIMIT_MIB });
     programs.forEach(start);
   } catch (error) {
     await close();
     throw error;
   }
   const cgroups = [own, neighbour].filter((cgroup) => existsSync(join(MEMORY, cgroup)));
-  return { target: join("/", own, target ?? ""), cgroups, hold, problems, close };
+  return { target: join("/", own, target ?? ""), cgroups, hold, problems, begun, close };
 }
 
-function setLimit(cgroup: string, mib: number): void {
-  writeFileSync(join(cgroup, "memory.limit_in_bytes"), String(mib * MIB));
+/** On v2 a cgroup has a controller only where its parent hands it down, and then no process of the parent's own. */
+function makeCgroup(cgroup: string): void {
+  mkdirSync(join(MEMORY, cgroup), { recursive: true });
+  const parent = dirname(cgroup);
+  if (V2 && parent !== ".") writeFileSync(join(MEMORY, parent, "cgroup.subtree_control"), "+memory");
+}
+
+/** Without a word on swap there is none, as Kubernetes has it. */
+function setLimit(
+  cgroup: string,
+  { limitMiB, highMiB, swapMiB = 0 }: Pick<Case, "limitMiB" | "highMiB" | "swapMiB">,
+): void {
+  if (!V2) return writeFileSync(join(cgroup, "memory.limit_in_bytes"), String(limitMiB * MIB));
+  writeFileSync(join(cgroup, "memory.max"), String(limitMiB * MIB));
+  writeFileSync(join(cgroup, "memory.swap.max"), String(swapMiB * MIB));
+  if (highMiB !== undefined) writeFileSync(join(cgroup, "memory.high"), String(highMiB * MIB));
 }
 
 /** The shell moves itself into the cgroup and becomes the program, so that no page of it is charged elsewhere. */

@@ -1,6 +1,7 @@
 /**
  * `make corpus`: runs the cases and records each as a pack, two at a time, with the collector as it ships. `make corpus CASES="idle thrash"`
- * records only those. Root, gcc and a memory hierarchy of cgroup v1 are needed.
+ * records only those. Root, gcc and a memory hierarchy are needed: those of v1 go into packs/, those of v2 into packs-v2/ (`make corpus-v2`
+ * runs it in a guest). `--packs=FOLDER` puts them elsewhere.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
@@ -21,13 +22,16 @@ import { systemClock as clock, systemRandom } from "../../src/seams.ts";
 import { CASES } from "./cases.ts";
 import { type Case, USUAL } from "./case.ts";
 import { textOf } from "./packs.ts";
-import { HOME, type Lane, MEMORY, openLane, PROGRAMS, removeLeftCgroups } from "./lane.ts";
+import { HOME, type Lane, MEMORY, openLane, PROGRAMS, removeLeftCgroups, V2 } from "./lane.ts";
 
-/** Cases that run beside each other; more of them disturb each other on a small machine. */
-const LANES = Number(process.env["LANES"] ?? 2);
+/** Cases that run beside each other; more of them disturb each other on a small machine. A guest under software emulation has no time to spare. */
+const LANES = V2 ? 1 : Number(process.env["LANES"] ?? 2);
+/** Half as many samples in such a guest. */
+const SLOWER = V2 ? 2 : 1;
 const LEAST_SAMPLES = 0.9;
 const here = import.meta.dirname;
-const PACKS = join(here, "packs");
+const FOLDER = process.argv.find((word) => word.startsWith("--packs="))?.slice("--packs=".length);
+const PACKS = FOLDER ?? join(here, V2 ? "packs-v2" : "packs");
 const C_PROGRAMS = ["heap", "shapes", "sharing", "kernel", "files", "variants", "unseen"] as const;
 const SCRIPTS = ["heap.mjs", "worker.py", "variants.mjs", "variants.py"] as const;
 /** Frame pointers and no inlining: a function of the label is a function of the program. */
@@ -84,7 +88,9 @@ function pythonBinary(): string | undefined {
 /** Undefined: the machine has it. */
 function missing({ needs }: Case): string | undefined {
   if (needs === "swap" && readFileSync("/proc/swaps", "utf8").trim().split("\n").length < 2) return "no swap is on";
+  if (needs === "cgroup v2" && !V2) return "the memory hierarchy is of cgroup v1";
   if (needs === "python3" && pythonBinary() === undefined) return "there is no /usr/bin/python3";
+  if ((needs === "go" || needs === "java") && V2) return "a guest is too slow to build it";
   if (needs === "go" && !has("go")) return "there is no Go toolchain";
   if (needs === "java" && !has("javac")) return "there is no JDK";
   const huge = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -112,6 +118,7 @@ async function recorded(one: Case): Promise<boolean> {
 async function record(one: Case): Promise<void> {
   const lane = await openLane(systemRandom.hex(4), one);
   try {
+    await lane.begun();
     await clock.sleep((one.settleSeconds ?? USUAL.settleSeconds) * 1000, stop.signal);
     const unfinished = join(HOME, `${one.name}.tar.zst`);
     await collect(one, lane, unfinished);
@@ -147,9 +154,10 @@ async function checkWhole({ profile }: Case, file: string): Promise<void> {
 function collect(one: Case, { cgroups, hold, target }: Lane, file: string): Promise<void> {
   const { seconds = USUAL.seconds, intervalSeconds = USUAL.intervalSeconds } = one;
   const oomscope = [process.execPath, join(here, "../../src/cli/main.ts"), "pack", "--cgroup", target];
-  const options = ["--interval", `${intervalSeconds}s`, "--duration", `${seconds}s`, "--file", file];
-  const view = [join(here, "view.sh"), hold, MEMORY, ...cgroups, "--"];
-  const command = ["-n", "19", "unshare", "--mount", ...view, ...oomscope, ...options];
+  const options = ["--interval", `${intervalSeconds * SLOWER}s`, "--duration", `${seconds}s`, "--file", file];
+  // A guest has nothing to hide.
+  const view = V2 ? [] : ["unshare", "--mount", join(here, "view.sh"), hold, MEMORY, ...cgroups, "--"];
+  const command = ["-n", "19", ...view, ...oomscope, ...options];
   const child = spawn("nice", one.profile === true ? [...command, "--profile"] : command, {
     stdio: ["ignore", "ignore", process.env["VERBOSE"] === undefined ? "ignore" : "inherit"],
   });
@@ -187,11 +195,11 @@ function next(queue: Case[], profiling: boolean): Case | undefined {
 
 async function main(): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error("root is needed: memory cgroups are made and removed");
-  if (!existsSync(join(MEMORY, "memory.limit_in_bytes")))
-    throw new Error(`${MEMORY} is no memory hierarchy of cgroup v1: the corpus is recorded on one`);
+  if (!V2 && !existsSync(join(MEMORY, "memory.limit_in_bytes")))
+    throw new Error(`${MEMORY} is no memory hierarchy: the corpus is recorded on one`);
   if (existsSync(HOME))
     throw new Error(`${HOME} is there already: another recording runs, or one was ended hard; then remove it`);
-  const queue = [...choose(process.argv.slice(2))];
+  const queue = [...choose(process.argv.slice(2).filter((word) => !word.startsWith("--")))];
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stopAll);
   mkdirSync(dirname(PROGRAMS), { recursive: true });
   mkdirSync(PACKS, { recursive: true });

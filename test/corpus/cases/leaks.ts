@@ -188,6 +188,7 @@ export const LEAKS: readonly Case[] = [
     programs: [{ run: "heap", args: ["sessions", "rate=1000"] }],
     seconds: 110,
     needs: "swap",
+    swapMiB: 256,
     label: {
       verdict: "AnonHeapLeak",
       process: "heap",

@@ -60,10 +60,25 @@ export const LIMITS: readonly Case[] = [
     programs: [{ run: "shapes", args: ["steady", "size=80"] }],
     seconds: 80,
     needs: "swap",
+    swapMiB: 256,
     label: {
       verdict: "SwapColdPages",
       also: ["BoundedSteady"],
       why: "16 MiB that nobody needs went to swap at the start, and stay there.",
+    },
+  },
+  {
+    name: "leak-at-memory-high",
+    limitMiB: 256,
+    highMiB: 96,
+    programs: [{ run: "heap", args: ["sessions", "rate=4000"] }],
+    seconds: 80,
+    needs: "cgroup v2",
+    label: {
+      verdict: "ThrottledAtMemoryHigh",
+      also: ["AnonHeapLeak"],
+      process: "heap",
+      why: "It leaks 4 MB/s until memory.high; from there on the kernel makes it wait, and there is nothing that could be taken back.",
     },
   },
 ];
