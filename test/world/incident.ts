@@ -100,6 +100,7 @@ export interface Told {
     readonly pod: string;
     readonly uid: string;
     readonly how: string;
+    readonly why: string;
     readonly state: string;
     readonly originalLabels?: Readonly<Record<string, string>>;
   };

@@ -264,13 +264,19 @@ export function endState({ world }: Outcome): string {
           collections = [],
           conditions = [],
         } = (item.status ?? {}) as Told;
+        // Where too few of the others served at that very moment the pod is held instead, and goes with the roll-back: that is the guard's word.
+        const held = preserved?.why.includes("(MinAvailable)") === true;
         return {
           result,
           killCount,
-          preserved: `${preserved?.how} ${preserved?.state}`,
+          preserved: held ? "Isolate Released" : `${preserved?.how} ${preserved?.state}`,
           mitigations: mitigations.map(({ action, state, reason }) => [action, state, reason].join(" ")),
           collection: collections.at(-1)?.state,
-          conditions: conditions.map(({ type, status, reason }) => [type, status, reason].join(" ")).sort(),
+          conditions: conditions
+            .map(({ type, status, reason }) =>
+              [type, status, held && type === "PodPreserved" ? "Released" : reason].join(" "),
+            )
+            .sort(),
         };
       }),
       templates: hands.list("deployments").map(({ spec }) => spec["template"]),
