@@ -203,7 +203,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
       "See that it helped, then mend the revision that `status.mitigations[].before` names. `spec.undoActions` or `undoCommand` takes it back.",
   },
   RevertedByGitOps: {
-    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    on: ["Mitigated", "Validated", "Succeeded", "Stalled", "Event"],
     advice: "Commit `patch` of `status.mitigations` to Git: what Git says is what holds.",
   },
   RolloutStuck: {
@@ -211,7 +211,7 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     advice: "See why its pods do not become ready. `undoCommand` in `status.mitigations` takes it back.",
   },
   RevertedByOther: {
-    on: ["Mitigated", "Succeeded", "Stalled", "Event"],
+    on: ["Mitigated", "Validated", "Succeeded", "Stalled", "Event"],
     advice: "Find out who: a GitOps controller holds what Git says. Commit `patch` of `status.mitigations` there.",
   },
   ActionDoesNotFit: { on: ["Mitigated"], advice: "Do as the message says, or name another action in the policy." },
@@ -219,7 +219,10 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
     on: ["Mitigated"],
     advice: "Set `spec.release: true` when the evidence is no longer needed; then the action goes on.",
   },
-  ValueReplaced: { on: ["Mitigated", "Event"], advice: "Nothing; whoever set it has taken the matter over." },
+  ValueReplaced: {
+    on: ["Mitigated", "Validated", "Event"],
+    advice: "Nothing; whoever set it has taken the matter over.",
+  },
   Throttling: { on: ["Mitigated", "Event"], advice: "Wait; the message says how far it is." },
   Throttled: {
     on: ["Mitigated", "Succeeded", "Event"],
@@ -255,9 +258,9 @@ export const ADVICE: Readonly<Record<Reason, Advice>> = {
   },
   LastNode: { on: ["Mitigated"], advice: "Add a node, or uncordon the one that the message names." },
   Undoing: { on: ["Mitigated", "Event"], advice: "Wait; `status.mitigations[].undo` says how far it is." },
-  Undone: { on: ["Mitigated", "Succeeded", "Event"], advice: NOTHING },
+  Undone: { on: ["Mitigated", "Validated", "Succeeded", "Event"], advice: NOTHING },
   UndoStuck: {
-    on: ["Mitigated", "Event"],
+    on: ["Mitigated", "Validated", "Succeeded", "Stalled", "Event"],
     advice:
       "See why the workload does not follow. Ask again by taking the entry of `spec.undoActions` away and putting it there again.",
   },

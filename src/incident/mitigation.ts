@@ -262,12 +262,13 @@ function follow(course: Course, policy: EffectivePolicy | undefined, record: Mit
   }
 }
 
-/** What had been seen complete does not hold any more. */
+/** What had been seen complete does not hold any more: all of it is as it was before. */
 function undone(course: Course, record: MitigationRecord): MitigationStep | undefined {
   // What an undo of ours has done to it, be it only half, is nobody else's doing.
   if (record.state !== "Done" || record.undo?.state === "Failed") return undefined;
   const standing = remedyOf(record)?.stand(course.seen, record, course.investigation.metadata.uid, course.now);
-  return standing?.at === "Before" ? putBack(course, noted(record, standing), standing) : undefined;
+  if (standing?.at !== "Before" || standing.partly === true) return undefined;
+  return putBack(course, noted(record, standing), standing);
 }
 
 function noted(record: MitigationRecord, { changes }: { readonly changes?: readonly ValueChange[] }): MitigationRecord {

@@ -241,6 +241,11 @@ function movedOn(course: Course): { readonly reason: Reason; readonly message: s
   if (replaced) return gone("The workload is gone, or was made anew");
   const standing = remedyOf(record)?.stand(seen, record, investigation.metadata.uid, now);
   if (standing?.at === "Gone") return gone(standing.message);
+  if (standing?.at === "Before")
+    return {
+      reason: "ValueReplaced",
+      message: `${standing.what} was put back in part, before its validation had ended`,
+    };
   if (standing?.at !== "Other") return undefined;
   return { reason: standing.reason, message: `${standing.message}, before its validation had ended` };
 }

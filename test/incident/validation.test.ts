@@ -488,6 +488,38 @@ describe("a world that changes meanwhile", () => {
     expect(end.status.mitigations?.[0]?.state).toBe("Done");
   });
 
+  test("values that somebody has put back in part end it; all of them make it Reverted", () => {
+    const change = {
+      kind: "ConfigMap",
+      name: "limits",
+      uid: "cm-1",
+      before: "8",
+      after: "2",
+      applied: at(35),
+    } as const;
+    const { before: _from, after: _to, ...base } = DONE;
+    const changes = [
+      { ...change, field: "MAX" },
+      { ...change, field: "DEPTH" },
+    ];
+    const throttled: MitigationRecord = { ...base, action: "Throttle", reason: "Throttled", changes };
+    const withLimits = (data: Readonly<Record<string, string>>) => {
+      const none = { labels: {}, annotations: {}, immutable: false, deleting: false, binaryKeys: [] };
+      return { ...rolledBack, beside: { configMaps: { limits: { ...none, uid: "cm-1", data } }, autoscalers: [] } };
+    };
+    const first = pass(done({ targetState: withLimits({ MAX: "2", DEPTH: "2" }) }, { mitigations: [throttled] }), 0);
+    expect(first.validated).toBe("Unknown Validating");
+    const after = (data: Readonly<Record<string, string>>): Pass =>
+      pass({ ...first.seen, targetState: withLimits(data) }, 30);
+    const partly = after({ MAX: "2", DEPTH: "8" });
+    expect([partly.status.result, partly.validated]).toEqual(["Mitigated", "Unknown ValueReplaced"]);
+    expect(partly.status.mitigations?.[0]?.state).toBe("Done");
+    expect(after({ MAX: "3", DEPTH: "2" }).validated).toBe("Unknown ValueReplaced");
+    const whole = after({ MAX: "8", DEPTH: "8" });
+    expect(whole.status.mitigations?.[0]).toMatchObject({ state: "Reverted", reason: "RevertedByOther" });
+    expect([whole.status.result, whole.validated]).toEqual(["Failed", "Unknown RevertedByOther"]);
+  });
+
   test("the workload is gone, or another one has its name", () => {
     const { targetState: _gone, ...gone } = measuring().seen;
     expect(pass(gone, 310).validated).toBe("Unknown TargetReplaced");
