@@ -119,7 +119,7 @@ export async function observe(key: WorkloadKey, options: ObserveOptions): Promis
   const acting = investigations.filter((i) => mayMitigate(i, policies));
   const mitigating = options.asked === true || acting.length > 0;
   const alarm = options.alarm?.(key);
-  const beside = besideOf(options.asked === true ? investigations : acting, policies);
+  const beside = besideOf(acting, policies, options.asked === true ? [policies.effective] : []);
   const targetState = mitigating ? await readTargetState(api, key, beside) : undefined;
 
   return {
@@ -222,8 +222,10 @@ function mayMitigate(
 function besideOf(
   investigations: readonly MemoryInvestigation[],
   { effective, named }: { effective: Observation["policy"]; named: Observation["namedPolicies"] },
+  also: readonly Observation["policy"][],
 ): BesideQuestion {
-  const policies = investigations.map((one) => policyFor({ policy: effective, namedPolicies: named }, one));
+  const own = investigations.map((one) => policyFor({ policy: effective, namedPolicies: named }, one));
+  const policies = [...own, ...also];
   const entries = policies.flatMap((policy) => ("problem" in policy ? [] : (policy.spec.mitigate ?? [])));
   const throttles = entries.flatMap(({ throttle }) => throttle ?? []);
   const changes = investigations.flatMap((i) => (i.status?.mitigations ?? []).flatMap((m) => m.changes ?? []));

@@ -1,9 +1,10 @@
 /** From a finding to the end: what is done about it, what became of that, and how the investigation ends. */
 import type { Finding, MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { MitigationRecord } from "../api/mitigation.ts";
+import type { MitigationStep } from "./carryingout.ts";
 import { stopCollecting } from "./collecting.ts";
 import type { Fact } from "./conditions.ts";
-import { planMitigation, type MitigationStep } from "./mitigation.ts";
+import { planMitigation } from "./mitigation.ts";
 import type { Observation } from "./observation.ts";
 import { planPreservation, preservingFact, withPreserved } from "./preservation.ts";
 import { end, fact, progress, type Common, type Step, type StepParts } from "./step.ts";
