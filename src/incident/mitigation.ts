@@ -6,23 +6,13 @@ import type { MemoryInvestigation } from "../api/memoryinvestigation.ts";
 import type { Mitigation } from "../api/memorypolicy.ts";
 import type { MitigationRecord } from "../api/mitigation.ts";
 import type { Reason } from "../api/reasons.ts";
-<<<<<<< HEAD
-import type { Action, Notice, Refusal } from "./actions.ts";
-import { clip, timeText } from "./conditions.ts";
-import { firstRefusal, guardsOf, isApproved, isDenied, leaveOf, type GuardAnswer } from "./guards.ts";
-import { gitOpsOwner } from "./gitops.ts";
-import type { EffectivePolicy, Refused } from "./observation.ts";
-import { questionOf, remedyFor, remedyOf } from "./remedies/remedies.ts";
-import type { Course, MitigationQuestion, Remedy, Standing } from "./remedies/remedy.ts";
-=======
 import type { Notice } from "./actions.ts";
 import { AGAIN_MS, follow, type MitigationStep, settled, undone } from "./carryingout.ts";
 import { intended, noticesOf, refused } from "./decided.ts";
-import { firstRefusal, isApproved } from "./guards.ts";
+import { firstRefusal, isApproved, isDenied } from "./guards.ts";
 import type { EffectivePolicy } from "./observation.ts";
 import { questionOf } from "./remedies/remedies.ts";
 import type { Course } from "./remedies/remedy.ts";
->>>>>>> merge
 import { afterFailure } from "./validation.ts";
 
 /** Something has been intended, and its end has not been seen. */
