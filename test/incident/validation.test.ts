@@ -220,7 +220,7 @@ describe("the second collection", () => {
     expect(second(it)).toMatchObject({ purpose: "Validate", attempt: 1, state: "Intended", node: "n1" });
     expect(second(it)?.id).not.toBe(FIRST.id);
     expect(second(it)?.pods.map(({ name }) => name)).toEqual(["a", "b"]);
-    expect(jobOf(it)?.plan).toMatchObject({ purpose: "Validate", durationMs: 3_299_000, intervalMs: 30_000 });
+    expect(jobOf(it)?.plan).toMatchObject({ purpose: "Validate", durationMs: 3_299_000, intervalMs: 10_000 });
     expect(it.actions.map(({ kind }) => kind)).toEqual(["WriteContext", "CreateCollectionJob"]);
     expect(it.status.collections?.[0]).toEqual(FIRST);
   });
