@@ -124,7 +124,7 @@ const SOURCES: readonly Source[] = [
         "\nmetadata:\n  {{- if .Values.crds.keep }}\n  annotations: {helm.sh/resource-policy: keep}\n  {{- end }}\n",
       ),
   })),
-  ...["mitigation", "operator", "podlogs", "users"].map((name) => ({
+  ...["mitigation", "nodes", "operator", "podlogs", "users"].map((name) => ({
     from: `config/rbac/${name}.yaml`,
     to: `templates/rbac/${name}.yaml`,
   })),

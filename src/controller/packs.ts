@@ -75,11 +75,11 @@ export function createPacks(options: PacksOptions): Packs {
     if (underWay.has(name)) return;
     underWay.add(name);
     chain = chain
-      .then(task)
-      .then(() => {
+      .then(async () => {
+        await task();
+        // Only then: whoever waits for it asks again by the clock, and what fails would fail at once, as fast as the machine can.
         if (workload !== undefined) enqueue(workload);
       })
-      // Whoever waits for it asks again by the clock: at once it would fail at once, as fast as the machine can.
       .catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack"))
       .finally(() => underWay.delete(name));
   }

@@ -149,7 +149,7 @@ const CASES: readonly Case[] = [
   [
     "one sample only",
     MPOL,
-    { collect: { duration: "30s" } },
+    { collect: { interval: "30s", duration: "30s" } },
     "interval must be shorter than duration, so that there are at least two samples",
   ],
   ["a short collection without a profile", MPOL, { collect: { interval: "5s", duration: "20s" } }],

@@ -313,16 +313,16 @@ describe("a stream", () => {
       const timer = setInterval(() => {
         response.write("x\n");
         if (++count === 6) clearInterval(timer);
-      }, 30);
+      }, 200);
     });
-    const stream = await transportTo(url).stream({ path: "/x", timeoutMs: 100, idleTimeoutMs: 100 });
+    const stream = await transportTo(url).stream({ path: "/x", timeoutMs: 1000, idleTimeoutMs: 1000 });
     let seen = 0;
     const error = await failure(
       (async () => {
         for await (const chunk of stream.body) seen += chunk.length;
       })(),
     );
-    expect(error.message).toContain("silent for 100 ms");
+    expect(error.message).toContain("silent for 1000 ms");
     // It lived for longer than the timeout of the headers.
     expect(seen).toBe(12);
   });

@@ -18,7 +18,7 @@ const MAX_CORPUS_BYTES = 4 * 1024 * 1024;
 describe("the diagnosis on the corpus", () => {
   let all: readonly Analysed[] = [];
   beforeAll(async () => {
-    all = await Promise.all(RECORDED.map(analyse));
+    all = await Promise.all(RECORDED.map((one) => analyse(one)));
   });
 
   test("nothing bounded is called a leak, and no leak harmless", () => {

@@ -20,10 +20,17 @@ export function packOf({ name }: Case): string {
 
 export const RECORDED: readonly Case[] = CASES.filter((one) => existsSync(packOf(one)));
 
+/** The same, recorded on cgroup v2. */
+export function packOfV2({ name }: Case): string {
+  return join(import.meta.dirname, "packs-v2", `${name}.tar.zst`);
+}
+
+export const RECORDED_V2: readonly Case[] = CASES.filter((one) => existsSync(packOfV2(one)));
+
 /** Throws when a pack cannot be read: all of them are whole. */
-export async function analyse(one: Case): Promise<Analysed> {
+export async function analyse(one: Case, file: string = packOf(one)): Promise<Analysed> {
   const began = clock.monotonicMs();
-  const { pack, finding } = await diagnosePack(packOf(one));
+  const { pack, finding } = await diagnosePack(file);
   if (pack.problems.length > 0) throw new Error(`${one.name}: ${pack.problems.join("; ")}`);
   return {
     name: one.name,

@@ -110,7 +110,7 @@ describe("the story", () => {
     expect(page).toContain("decode_tile in libimgdecode.so: 100 %");
     expect(page).toContain("Nearly every page that was touched stayed");
     expect(wordsOf(page)).toContain(
-      `What is it? AnonHeapLeak RestartSawtooth 90 % sure ${VERDICTS.AnonHeapLeak.meaning}`,
+      `What is it? AnonHeapLeak RestartSawtooth 75 % sure ${VERDICTS.AnonHeapLeak.meaning}`,
     );
     expect(page).toContain("It is made resident by decode_tile of libimgdecode.so, called by serve");
   });
