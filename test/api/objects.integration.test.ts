@@ -238,8 +238,12 @@ describe.skipIf(kubectl === undefined)("kubectl", () => {
     expect(all).toContain("memoryinvestigation.oomscope.dev/shown");
     expect(all).toContain("clustermemorypolicy.oomscope.dev/shown");
     const [head = "", line = ""] = (await said("get", "cmpol", "shown")).split("\n");
-    expect(head.split(/\s{2,}/).filter(Boolean)).toEqual(["NAME", "MODE", "PRESERVE", "WORKLOADS", "ACTIVE", "AGE"]);
-    expect(line.split(/\s{2,}/).slice(0, 3)).toEqual(["shown", "Observe", "Isolate"]);
+    const columns = ["NAME", "MODE", "READY", "REASON", "WORKLOADS", "ACTIVE", "MITIGATED", "TRIGGERS", "AGE"];
+    expect(head.split(/\s{2,}/).filter(Boolean)).toEqual(columns);
+    expect(line.split(/\s{2,}/).slice(0, 2)).toEqual(["shown", "Observe"]);
+    expect(await said("get", "cmpol", "shown", "-o", "wide")).toMatch(
+      /PRESERVE\s+MESSAGE\s+shown\s+Observe\s.*\sIsolate/s,
+    );
   });
 
   test("explain teaches every field of spec and status", async () => {
