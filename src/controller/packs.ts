@@ -74,14 +74,19 @@ export function createPacks(options: PacksOptions): Packs {
   function later(name: string, workload: string | undefined, task: () => Promise<void>): void {
     if (underWay.has(name)) return;
     underWay.add(name);
-    chain = chain
-      .then(async () => {
+    chain = chain.then(run);
+
+    async function run(): Promise<void> {
+      try {
         await task();
         // Only then: whoever waits for it asks again by the clock, and what fails would fail at once, as fast as the machine can.
         if (workload !== undefined) enqueue(workload);
-      })
-      .catch((error: unknown) => log.error({ err: error, pack: name }, "Could not read a pack"))
-      .finally(() => underWay.delete(name));
+      } catch (error) {
+        log.error({ err: error, pack: name }, "Could not read a pack");
+      } finally {
+        underWay.delete(name);
+      }
+    }
   }
 
   function session(collection: string): SessionView | undefined {
