@@ -5,7 +5,7 @@ import type { MappingClass, Runtime } from "../api/mappings.ts";
 import { type ContainerGrowth, chooseStory, containerGrowth } from "./growth.ts";
 import { type MappingGrowth, held } from "./mappinggrowth.ts";
 import type { ProfileReading } from "./profilereading.ts";
-import type { ContainerRecording, Recording } from "./recording.ts";
+import { restartOf, type ContainerRecording, type Recording } from "./recording.ts";
 import { LOOP } from "./thresholds.ts";
 
 /** What is known beside the readings. Every part may be missing: the collection may have been cut off. */
@@ -79,9 +79,7 @@ function nameContainers(recording: Recording, pods: ReadonlyMap<string, PodNames
     const known = pods.get(container.podUid)?.containers ?? [];
     const byId = known.find(({ id }) => id === container.id);
     if (byId !== undefined) return byId.name;
-    const names = [...new Set(known.map((one) => one.name))];
-    const sandbox = container.processes.length > 0 && container.processes.every(({ comm }) => comm === "pause");
-    return names.length === 1 && !sandbox && container.firstSeconds > 0 ? names[0] : undefined;
+    return restartOf(container, [...new Set(known.map((one) => one.name))]);
   };
   return { ...recording, containers: recording.containers.map((c) => ({ ...c, name: name(c) })) };
 }

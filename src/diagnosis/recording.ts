@@ -66,6 +66,19 @@ export interface ContainerRecording {
   readonly lastSeconds: number;
 }
 
+/**
+ * Whose new life a container is that nobody has named: in a pod of one container there is no doubt. The pod's sandbox is none, and one that was there
+ * from the first sample has not restarted since.
+ * @param names of all containers of its pod
+ */
+export function restartOf(
+  { processes, firstSeconds }: ContainerRecording,
+  names: readonly string[],
+): string | undefined {
+  const sandbox = processes.length > 0 && processes.every(({ comm }) => comm === "pause");
+  return names.length === 1 && !sandbox && firstSeconds > 0 ? names[0] : undefined;
+}
+
 export const NODE_FIELDS = [
   "memTotal",
   "memAvailable",

@@ -6,7 +6,7 @@ import { partFileName, type Host, type Manifest, type Sample } from "../api/coll
 import type { Profile } from "../api/profile.ts";
 import type { ComparisonQuestion } from "../api/validation.ts";
 import { judgeTrend, type Trend } from "../diagnosis/trend.ts";
-import { record, type ContainerRecording, type Recording } from "../diagnosis/recording.ts";
+import { record, restartOf, type ContainerRecording, type Recording } from "../diagnosis/recording.ts";
 import type { Series } from "../diagnosis/statistics.ts";
 import { nameText } from "../diagnosis/words.ts";
 import { ownersOf } from "../profile/owners.ts";
@@ -101,10 +101,18 @@ function chosen(
 
 const lived = ({ firstSeconds, lastSeconds }: ContainerRecording): number => lastSeconds - firstSeconds;
 
-/** A container that restarted is not in the plan; in a pod of one container there is no doubt whose it is. */
-function nameOf({ name, id, podUid }: ContainerRecording, manifest: Manifest | undefined): string | undefined {
+/** One that restarted is not in the plan. */
+function nameOf(container: ContainerRecording, manifest: Manifest | undefined): string | undefined {
+  const { name, id, podUid } = container;
   const planned = manifest?.plan.pods.find(({ uid }) => uid === podUid)?.containers ?? [];
-  return name ?? planned.find((one) => one.id === id)?.name ?? (planned.length === 1 ? planned[0]?.name : undefined);
+  return (
+    name ??
+    planned.find((one) => one.id === id)?.name ??
+    restartOf(
+      container,
+      planned.map((one) => one.name),
+    )
+  );
 }
 
 function measured(

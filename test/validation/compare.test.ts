@@ -256,6 +256,18 @@ describe("growth", () => {
     expect((await of("MemoryGrowth", { ...BAD, preserved: true }, MENDED))?.result).toBe("Unknown");
   });
 
+  test("is never that of the pod's sandbox, which the plan does not name and which has neither a limit nor work to do", async () => {
+    const sandbox: ContainerPlan = {
+      pod: "pod-1",
+      id: "a0",
+      name: undefined,
+      processes: [{ pid: 9, comm: "pause", anon: () => 0.2, busy: () => 0 }],
+    };
+    const now = { ...MENDED, pods: 1, beside: [sandbox] };
+    expect((await of("MemoryGrowth", BAD, now))?.result).toBe("Pass");
+    expect((await of("MemoryLimit", BAD, now))?.result).toBe("Pass");
+  });
+
   test("is read from the life that was watched longest, and its load with it", async () => {
     const lives = (anon: Curve): ContainerPlan[] => [
       {
