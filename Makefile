@@ -57,10 +57,11 @@ fmt: deps ## Format the sources.
 VITEST := vitest run --reporter=default --reporter=json
 RESULTS := --outputFile.json=build/test-results
 
-# An incident and its kills are mostly waited for, so other tests run beside them; One profile
-# at a time is taken on a node: the incident and the tests of the machine both take some, and are never at the same time.
+# Much of this is waiting, so two things run at a time. One profile at a time is taken on a node: the incident and the tests of the machine both take
+# some, and are never at the same time.
 .PHONY: test
-test: verify test-unit cluster-build-apiserver s3-build images example-images cluster-up deploy ## Everything: checks, unit, integration and end-to-end tests.
+test: verify cluster-build s3-build ## Everything: checks, unit, integration and end-to-end tests.
+	@scripts/beside build/cluster.log "$(MAKE) images example-images cluster-up deploy" "$(VITEST) --project unit $(RESULTS)/unit.json"
 	@status=0; \
 	scripts/beside build/incident.log "$(VITEST) --project e2e $(RESULTS)/e2e-incident.json incident" "$(VITEST) --project integration $(RESULTS)/integration.json" || status=$$?; \
 	scripts/beside build/machine.log "$(VITEST) --project machine $(RESULTS)/machine.json" "$(VITEST) --project e2e $(RESULTS)/e2e.json refusals kills" || status=$$?; \
