@@ -14,6 +14,7 @@ import type { Notifier } from "../notify/notifier.ts";
 import type { Clock } from "../seams.ts";
 import type { Settings } from "../settings.ts";
 import type { Api, ApiObject } from "../cluster/api.ts";
+import { isApiError } from "../cluster/errors.ts";
 import type { EventRecorder, EventTarget } from "../cluster/events.ts";
 import type { Leadership } from "../cluster/lease.ts";
 import { countActive, observe, type ObserveOptions, type TrackedInvestigation } from "../cluster/observe.ts";
@@ -41,6 +42,8 @@ export interface WorldOptions {
 
 export function createWorld(options: WorldOptions): World & { keyOf(entry: TrackedInvestigation): string } {
   const { api, watches, store, packs, collector, events, metrics, settings, leadership, clock } = options;
+  /** Investigations whose last status may or may not have been written, by uid. */
+  const doubtful = new Map<string, { readonly namespace: string; readonly name: string }>();
   const refusals = new Map<string, Refused>();
   const previous = leadership.previousRenewTime === undefined ? undefined : new Date(leadership.previousRenewTime);
   // Only one investigation is opened at a time, so that a budget is counted with every place that is taken.
@@ -90,7 +93,10 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
 
   return {
     keyOf: (entry) => keyText(keyOf(entry)),
-    observe: async (key) => withNotifier(await observe(key, observing), options.notifier),
+    observe: async (key) => {
+      await settleDoubts(key.namespace);
+      return withNotifier(await observe(key, observing), options.notifier);
+    },
     perform: async (key, action) => {
       if (action.kind !== "OpenInvestigation") {
         const refused = await perform(key, action, performing);
@@ -105,7 +111,7 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     },
     writeStatus: async (investigation, status) => {
       const { name, namespace = "", uid, resourceVersion } = investigation.metadata;
-      const written = await api.applyStatus(
+      const writing = api.applyStatus(
         memoryinvestigations,
         {
           apiVersion: `${GROUP}/${VERSION}`,
@@ -116,6 +122,10 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
         },
         { force: true },
       );
+      const written = await writing.catch((error: unknown) => {
+        if (isApiError(error, "Unknown", "ServerError", "StaleRead")) doubtful.set(uid, { namespace, name });
+        throw error;
+      });
       for (const kill of freshKills(investigation.status?.kills, status.kills)) metrics.kill(kill.classification);
       for (const { action, state, reason } of freshSteps(investigation.status?.mitigations, status.mitigations))
         metrics.mitigation(action, state, reason);
@@ -127,6 +137,22 @@ export function createWorld(options: WorldOptions): World & { keyOf(entry: Track
     },
     remember: (investigation, refused) => void refusals.set(investigation.metadata.uid, refused),
   };
+
+  /**
+   * A write without an answer may have happened, and the watch may not have told of it yet: what is decided next must not rest on what was there before it.
+   * Throws when it cannot be read: then nothing is decided.
+   */
+  async function settleDoubts(namespace: string): Promise<void> {
+    for (const [uid, at] of doubtful) {
+      if (at.namespace !== namespace) continue;
+      try {
+        noteWrite(await api.get(memoryinvestigations, at));
+      } catch (error) {
+        if (!isApiError(error, "NotFound")) throw error;
+      }
+      doubtful.delete(uid);
+    }
+  }
 
   function announce(key: WorkloadKey, investigation: MemoryInvestigation | undefined, notice: Notice): void {
     const { type, reason, message } = notice;
